@@ -1,0 +1,278 @@
+"""Weight-normalised layers, the LSTM and the nonlinearities that the stages are built of.
+
+Every layer is written for one stream. Its parameters may carry leading axes (the streams are stacked in front), which
+``jax.lax.map`` or ``jax.vmap`` over the layer take away before it is called. Activations are channels-last.
+
+``fold_weight_norm`` turns a network into one that computes the same without normalising its weights again; calling a
+layer that is not folded gives the same numbers.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+WEIGHT_NORM_EPS = 1e-5
+
+# Each nonlinearity with the gain that gives unit variance to a standard normal input.
+_NONLINEARITIES = {
+    "gelu": (lambda x: jax.nn.gelu(x, approximate=False), 1.7015043497085571),
+    "silu": (jax.nn.silu, 1.7881293296813965),
+    "elu": (jax.nn.elu, 1.2716004848480225),
+    "tanh": (jnp.tanh, 1.5939117670059204),
+    "identity": (lambda x: x, 1.0),
+}
+
+
+class Buffer(nnx.Variable):
+    """A constant that is stored with the parameters and never trained."""
+
+
+def nonlinearity(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The named nonlinearity times its variance-preserving gain."""
+    function, gain = _NONLINEARITIES[name]
+    return function(x) * gain
+
+
+def group_concatenate(*arrays: Float[Array, "..."], groups: int) -> Float[Array, "..."]:
+    """Concatenate channels inside each group: ``[a1 b1 a2 b2 ...]``."""
+    split = [array.reshape(*array.shape[:-1], groups, -1) for array in arrays]
+    joined = jnp.concatenate(split, axis=-1)
+    return joined.reshape(*joined.shape[:-2], -1)
+
+
+class WeightNormed(nnx.Module):
+    """A layer whose weight is normalised over its inputs before it is applied.
+
+    ``(W - mean) * gain / sqrt(var * fan_in + 1e-5)``, with mean and biased variance over ``input_axes`` of the weight
+    and ``fan_in`` their size. ``gain`` may be missing; so may the normalisation, and then there is no gain either.
+    """
+
+    input_axes: tuple[int, ...]
+
+    def _initialise(self, rngs, weight_shape, per_output_shape, streams, weight_norm, gain, bias):
+        fan_in = math.prod(weight_shape[axis] for axis in self.input_axes)
+        bound = math.sqrt((1 if weight_norm else 3) / fan_in)
+        shape = (*streams, *per_output_shape)
+        draw = jax.random.uniform(rngs.params(), (*streams, *weight_shape), minval=-bound, maxval=bound)
+        self.weight_norm = weight_norm
+        self.weight = nnx.Param(draw)
+        self.gain = nnx.Param(jnp.full(shape, gain)) if weight_norm and gain is not None else None
+        self.bias = nnx.Param(jnp.full(shape, bias)) if bias is not None else None
+
+    def _gain_like(self, weight: Array) -> Array:
+        """The gain in the shape that multiplies the weight."""
+        ones = (1,) * len(self.input_axes)
+        return self.gain[...].reshape(*weight.shape[: min(self.input_axes)], *ones, -1)
+
+    def kernel(self) -> Float[Array, "..."]:
+        """The weight as it is applied."""
+        weight = self.weight[...]
+        if not self.weight_norm:
+            return weight
+        fan_in = math.prod(weight.shape[axis] for axis in self.input_axes)
+        mean = weight.mean(self.input_axes, keepdims=True)
+        scale = jax.lax.rsqrt(weight.var(self.input_axes, keepdims=True) * fan_in + WEIGHT_NORM_EPS)
+        if self.gain is not None:
+            scale = scale * self._gain_like(weight)
+        return (weight - mean) * scale
+
+    def fold(self):
+        """The same layer with the normalisation computed once and kept in its weight."""
+        folded = nnx.clone(self)
+        folded.weight = nnx.Param(self.kernel())
+        folded.gain, folded.weight_norm = None, False
+        return folded
+
+
+def fold_weight_norm(module):
+    """A network (or any part of one) that computes the same from weights normalised once.
+
+    For inference: the result has other parameters than the network it came from. Gradients reach the original
+    parameters when the fold is part of the differentiated function.
+    """
+
+    def is_layer(node):
+        return isinstance(node, WeightNormed)
+
+    return jax.tree.map(lambda node: node.fold() if is_layer(node) else node, module, is_leaf=is_layer)
+
+
+class Conv(WeightNormed):
+    """Grouped convolution over time and space, channels last.
+
+    ``weight`` is ``[time, height, width, in_channels / groups, out_channels]``; ``gain`` and ``bias`` are
+    ``[out_groups, out_channels / out_groups]``, row-major in channel order.
+
+    ``padding`` is spatial, ``(spatial - stride) / 2`` on each side: ``"zero"``, ``"edge"`` (the border is repeated) or
+    ``"none"``. There is no padding in time: the caller puts the frames of the past in front.
+    """
+
+    input_axes = (-5, -4, -3, -2)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        rngs: nnx.Rngs,
+        streams: tuple[int, ...] = (),
+        groups: int = 1,
+        out_groups: int | None = None,
+        temporal: int = 1,
+        spatial: int = 1,
+        stride: int = 1,
+        padding: str = "zero",
+        weight_norm: bool = True,
+        gain: float | None = 1.0,
+        bias: float | None = 0.0,
+    ):
+        self.groups, self.stride, self.padding = groups, stride, padding
+        out_groups = groups if out_groups is None else out_groups
+        shape = (temporal, spatial, spatial, in_channels // groups, out_channels)
+        per_output = (out_groups, out_channels // out_groups)
+        self._initialise(rngs, shape, per_output, streams, weight_norm, gain, bias)
+
+    def grouped_kernel(self) -> Float[Array, "groups height width in_channels out_channels"]:
+        """The kernel of a layer without extent in time, one matrix per group and position."""
+        kernel = self.kernel()[0]
+        kernel = kernel.reshape(*kernel.shape[:-1], self.groups, -1)
+        return jnp.moveaxis(kernel, -2, 0)
+
+    def grouped_bias(self) -> Float[Array, "groups out_channels"]:
+        return self.bias[...].reshape(self.groups, -1)
+
+    def __call__(self, x: Float[Array, "time height width channels"]) -> Float[Array, "frames h w out_channels"]:
+        """Convolve; a kernel that spans ``k`` frames turns ``time`` frames into ``time - k + 1``."""
+        kernel = self.kernel()
+        temporal, spatial = kernel.shape[:2]
+        frames = x.shape[0] - temporal + 1
+        pad = (spatial - self.stride) // 2
+        if pad and self.padding != "none":
+            mode = {"zero": "constant", "edge": "edge"}[self.padding]
+            x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=mode)
+        # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
+        # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.
+        kernel = jnp.moveaxis(kernel, 0, 2).reshape(spatial, spatial, -1, kernel.shape[-1])
+        group_inputs = jnp.split(x, self.groups, axis=-1)
+        group_kernels = jnp.split(kernel, self.groups, axis=-1)
+        outputs = []
+        for inputs, weight in zip(group_inputs, group_kernels, strict=True):
+            window = jnp.concatenate([inputs[t : t + frames] for t in range(temporal)], axis=-1)
+            outputs.append(_convolve(window, weight, self.stride))
+        y = jnp.concatenate(outputs, axis=-1)
+        return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
+
+
+def _convolve(x, kernel, stride):
+    if kernel.shape[0] == stride == 1:
+        return x @ kernel[0, 0]
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+class Linear(WeightNormed):
+    """Linear map of vectors: ``weight [in, out]``, ``gain`` and ``bias [out_groups, out / out_groups]``."""
+
+    input_axes = (-2,)
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rngs: nnx.Rngs,
+        streams: tuple[int, ...] = (),
+        out_groups: int = 1,
+        weight_norm: bool = True,
+        gain: float | None = 1.0,
+        bias: float | None = 0.0,
+    ):
+        per_output = (out_groups, out_features // out_groups)
+        self._initialise(rngs, (in_features, out_features), per_output, streams, weight_norm, gain, bias)
+
+    def flat_bias(self) -> Float[Array, "out_features"]:
+        return self.bias[...].reshape(-1)
+
+    def __call__(self, x: Float[Array, "time in_features"]) -> Float[Array, "time out_features"]:
+        return x @ self.kernel() + self.flat_bias()
+
+
+class InterGroup(WeightNormed):
+    """A 1 x 1 map in which every group of channels reads all groups except itself.
+
+    ``weight`` is ``[groups, groups - 1, group_out, group_in]``: for output group ``o``, the input groups in order,
+    ``o`` left out. ``gain`` is ``[groups, group_out]``.
+    """
+
+    input_axes = (-3, -1)
+
+    def __init__(
+        self, channels: int, out_channels: int, *, groups: int, gain: float, rngs: nnx.Rngs, streams: tuple[int, ...]
+    ):
+        group_out = out_channels // groups
+        shape = (groups, groups - 1, group_out, channels // groups)
+        self._initialise(rngs, shape, (groups, group_out), streams, True, gain, None)
+
+    def _gain_like(self, weight: Array) -> Array:
+        return self.gain[...][..., None, :, None]
+
+    def blocks(self) -> Float[Array, "groups_out groups_in group_out group_in"]:
+        """The full map, with zeros on the diagonal."""
+        kernel = self.kernel()
+        groups = kernel.shape[0]
+        out, into = np.indices((groups, groups))
+        # Block (o, i) of the full map is block i of row o, or i - 1 past the diagonal.
+        blocks = kernel[out, np.clip(np.where(into < out, into, into - 1), 0, groups - 2)]
+        return jnp.where((out == into)[..., None, None], 0, blocks)
+
+
+class LstmState(NamedTuple):
+    """Hidden and cell state of an LSTM on vectors."""
+
+    hidden: Float[Array, "*batch features"]
+    cell: Float[Array, "*batch features"]
+
+
+class Lstm(nnx.Module):
+    """LSTM on vectors with weight-normalised gates."""
+
+    def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+        def gate(bias):
+            return Linear(in_features + features, features, rngs=rngs, streams=streams, bias=bias)
+
+        self.input_gate = gate(-1.0)
+        self.forget_gate = gate(1.0)
+        self.candidate = gate(0.0)
+        self.output_gate = gate(0.0)
+
+    def __call__(
+        self,
+        state: LstmState,
+        inputs: Float[Array, "time in_features"],
+        hidden_mask: Float[Array, "features"] | None = None,
+    ) -> tuple[LstmState, Float[Array, "time features"]]:
+        """Run over time; ``hidden_mask`` is the dropout mask of the hidden state."""
+        gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
+        kernel = jnp.concatenate([gate.kernel() for gate in gates], axis=-1)
+        bias = jnp.concatenate([gate.flat_bias() for gate in gates])
+
+        def step(state, x):
+            i, f, g, o = jnp.split(jnp.concatenate([x, state.hidden]) @ kernel + bias, 4)
+            cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            if hidden_mask is not None:
+                hidden = hidden * hidden_mask
+            return LstmState(hidden, cell), hidden
+
+        return jax.lax.scan(step, state, inputs)
+
+
+def dropout_mask(key: Array, rate: float, channels: int, dtype) -> Float[Array, "channels"]:
+    """One factor per channel, constant over a sequence: 0 with probability ``rate``, else ``1 / (1 - rate)``."""
+    return (jax.random.uniform(key, (channels,)) > rate).astype(dtype) / (1 - rate)

@@ -1,0 +1,257 @@
+"""The network: perspective, modulation, core and readout put together, and run over time.
+
+A video goes through the stages alone, one stream at a time; batches and streams are mapped over. The stages see a chunk
+of frames at once, so memory does not grow with the length of a video.
+
+Everything here is a pure function of the network (a pytree of parameters), a state and inputs: use it under plain
+``jax.jit``, ``jax.vmap``, ``jax.grad`` and ``jax.lax.scan``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.core import Core, CoreNoise, CoreState
+from fnn_jax.model.layers import LstmState, fold_weight_norm
+from fnn_jax.model.modulation import Modulation, ModulationNoise
+from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
+from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
+
+# Frames that go through the feedforward part together. Measured on two CPU cores: the activations of 8 frames still
+# stay in the cache; longer chunks were not faster.
+CHUNK_FRAMES = 8
+
+
+class Inputs(NamedTuple):
+    """What the network sees, time first, then batch (``step`` takes the same without time).
+
+    ``stimulus`` holds pixels, uint8 or floats in [0, 1]. ``eye`` is the z-scored pupil position (x, y), ``behaviour``
+    the z-scored pupil radius and treadmill velocity.
+    """
+
+    stimulus: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
+    eye: Float[Array, "*time batch eye_features"]
+    behaviour: Float[Array, "*time batch behaviour_features"]
+
+
+class Noise(NamedTuple):
+    """The random draws of a training sequence, one for each video; constant over its frames."""
+
+    perspective: PerspectiveNoise
+    modulation: ModulationNoise | None
+    core: CoreNoise
+    readout: ReadoutNoise
+
+
+class NetworkState(NamedTuple):
+    """Everything the network remembers from one frame to the next; arrays are ``[batch, stream, ...]``."""
+
+    modulation: LstmState
+    core: CoreState
+    noise: Noise | None
+
+
+class Output(NamedTuple):
+    """``responses`` per unit, the ``readout`` they are the exponential of, and the features asked for by name."""
+
+    responses: Float[Array, "*time batch units"]
+    readout: Float[Array, "*time batch units"]
+    features: dict[str, Array]
+
+
+class Readout(nnx.Module):
+    """Positions, shared by the streams, and feature weights of each stream."""
+
+    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...]):
+        self.position = Position(config)
+        self.feature = Feature(config, rngs=rngs, streams=streams)
+
+
+class Network(nnx.Module):
+    """The four stages. Parameters of modulation, core and readout features have the stream as first axis.
+
+    A new network has the initial weights of the released model: drawn at random, the readout's zero.
+    """
+
+    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        streams = (config.num_streams,)
+        self.perspective = Perspective(config, rngs=rngs)
+        self.modulation = Modulation(config, rngs=rngs, streams=streams)
+        self.core = Core(config, rngs=rngs, streams=streams)
+        self.readout = Readout(config, rngs=rngs, streams=streams)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names that ``features`` of ``rollout`` and ``step`` may contain, in the order of the stages."""
+        blocks = tuple(f"feedforward.block{i}" for i in range(len(self.config.feedforward.channels)))
+        after = ("feedforward", "recurrent.input", "recurrent.hidden", "core", "readout")
+        return ("retina", "modulation", *blocks, *after)
+
+    def init_state(self, batch: int, key: Array | None = None) -> NetworkState:
+        """State before the first frame of ``batch`` videos.
+
+        With a key, the random draws of training (monitor, readout positions, dropout) are made here, once for the
+        sequence, and stay in the state; without one the network is deterministic.
+        """
+
+        def stack(tree):
+            shape = (batch, self.config.num_streams)
+            return jax.tree.map(lambda a: jnp.broadcast_to(a, (*shape, *a.shape)), tree)
+
+        core = self.core.init_state(self.config.perspective.height, self.config.perspective.width)
+        noise = None if key is None else self._draw_noise(batch, key)
+        return NetworkState(stack(self.modulation.init_state()), stack(core), noise)
+
+    def _draw_noise(self, batch, key):
+        def video(key):
+            perspective, readout, streams = jax.random.split(key, 3)
+            modulation, core = jax.random.split(streams)
+            draw_streams = [
+                jax.vmap(stage.draw_noise)(jax.random.split(stage_key, self.config.num_streams))
+                for stage, stage_key in ((self.modulation, modulation), (self.core, core))
+            ]
+            return Noise(
+                self.perspective.draw_noise(perspective), *draw_streams, self.readout.position.draw_noise(readout)
+            )
+
+        return jax.vmap(video)(jax.random.split(key, batch))
+
+    def rollout(
+        self,
+        state: NetworkState,
+        inputs: Inputs,
+        *,
+        stream: int | Array | None = None,
+        periphery: str = "dark",
+        features: Sequence[str] = (),
+    ) -> tuple[NetworkState, Output]:
+        """Responses to all frames of ``inputs``, ``[time, batch, ...]``, continuing from ``state``.
+
+        Args:
+            state: from ``init_state``, or returned by an earlier call.
+            inputs: see ``Inputs``; values are not checked here.
+            stream: one stream alone, by an index that may be traced; only that stream's state moves on. Default: the
+                mean over the streams' readouts.
+            periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
+            features: names out of ``feature_names``; arrays come as ``[time, batch, stream, ...]``, channels last
+                (``retina`` has no stream axis; with ``stream`` that axis has length 1).
+
+        Returns:
+            The state after the last frame, and ``Output``.
+
+        Raises:
+            ValueError: a name, periphery or stream that does not exist.
+        """
+        self._check_options(stream, periphery, features)
+        network = fold_weight_norm(self)
+
+        def advance(state, inputs):
+            return network._advance(state, inputs, stream, periphery, tuple(features))
+
+        with jax.default_matmul_precision("highest"):
+            return _over_chunks(advance, state, inputs, _chunk_length(inputs.stimulus.shape[0]))
+
+    def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
+        """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
+        state, output = self.rollout(state, jax.tree.map(lambda a: a[None], inputs), **options)
+        return state, jax.tree.map(lambda a: a[0], output)
+
+    def fold_weight_norm(self) -> "Network":
+        """The network for repeated inference: it computes the same, with the weights normalised once."""
+        with jax.default_matmul_precision("highest"):
+            return fold_weight_norm(self)
+
+    def _check_options(self, stream, periphery, features):
+        if periphery not in PERIPHERIES:
+            raise ValueError(f"periphery is {periphery!r}; expected one of {tuple(PERIPHERIES)}.")
+        if isinstance(stream, int) and not 0 <= stream < self.config.num_streams:
+            raise ValueError(f"stream is {stream}; expected None or an index from 0 to {self.config.num_streams - 1}.")
+        unknown = [name for name in features if name not in self.feature_names]
+        if unknown:
+            raise ValueError(f"features has unknown names {unknown}; expected names out of {self.feature_names}.")
+
+    def _advance(self, state, inputs, stream, periphery, names):
+        """A chunk of frames: videos one by one, inside each its streams one by one."""
+        position = self.readout.position
+        streams = (self.modulation, self.core, self.readout.feature)
+        noise = None if state.noise is None else (state.noise.modulation, state.noise.core)
+        stream_state = (state.modulation, state.core, noise)
+        if stream is not None:
+            streams = _select(streams, stream, axis=0)
+            stream_state = _select(stream_state, stream, axis=1)
+
+        def video(args):
+            inputs, stream_state, noise = args
+            dtype = self.perspective.monitor.center.dtype
+            retina = self.perspective(
+                inputs.stimulus if inputs.stimulus.dtype == jnp.uint8 else inputs.stimulus.astype(dtype),
+                inputs.eye.astype(dtype),
+                None if noise is None else noise.perspective,
+                periphery,
+            )
+            positions = position(None if noise is None else noise.readout)
+
+            def one_stream(args):
+                (modulation, core, feature), (modulation_state, core_state, noise) = args
+                modulation_noise, core_noise = (None, None) if noise is None else noise
+                behaviour = inputs.behaviour.astype(dtype)
+                modulation_state, vector = modulation(modulation_state, behaviour, modulation_noise)
+                core_state, maps, features = core(core_state, retina, vector, core_noise)
+                readout = feature(maps, positions)
+                features |= {"modulation": vector, "readout": readout}
+                return (modulation_state, core_state), readout, {n: features[n] for n in names if n != "retina"}
+
+            new_state, readout, features = _map(one_stream, (streams, stream_state))
+            if "retina" in names:
+                features["retina"] = retina
+            return new_state, readout.mean(0), features
+
+        by_video = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), inputs)
+        new_state, readout, features = _map(video, (by_video, stream_state, state.noise))
+        if stream is not None:
+            old = (state.modulation, state.core)
+            new_state = jax.tree.map(
+                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, stream, axis=1), old, new_state
+            )
+        # [batch, stream, time] and [batch, time] to time first.
+        features = {n: jnp.moveaxis(a, 1 if n == "retina" else 2, 0) for n, a in features.items()}
+        readout = jnp.moveaxis(readout, 1, 0)
+        return NetworkState(*new_state, state.noise), Output(response(readout), readout, features)
+
+
+def _select(tree, index, axis):
+    """One entry of every array along an axis, which stays, with length 1."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, index, 1, axis), tree)
+
+
+def _map(function: Callable, arguments):
+    """Map over the leading axis: one after the other on a CPU, where that stays in the cache, else all at once."""
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(function, arguments)
+    return jax.vmap(function)(arguments)
+
+
+def _chunk_length(frames: int) -> int:
+    """The longest chunk that divides the frames, unless it is so short that a remainder costs less."""
+    longest = max(length for length in range(1, CHUNK_FRAMES + 1) if frames % length == 0)
+    return longest if 2 * longest >= CHUNK_FRAMES else CHUNK_FRAMES
+
+
+def _over_chunks(advance, state, inputs, length):
+    frames = inputs.stimulus.shape[0]
+    if frames <= length:
+        return advance(state, inputs)
+    whole = frames - frames % length
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, length, *a.shape[1:]), inputs)
+    state, output = jax.lax.scan(advance, state, chunks)
+    output = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), output)
+    if whole == frames:
+        return state, output
+    state, rest = advance(state, jax.tree.map(lambda a: a[whole:], inputs))
+    return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), output, rest)

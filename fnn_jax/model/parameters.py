@@ -1,0 +1,58 @@
+"""The parameters of a network by name: what is saved, hashed, converted and compared."""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.network import Network
+
+
+def named_parameters(network: Network) -> dict[str, jax.Array]:
+    """Every array of a network, buffers included, by its dotted path such as ``core.recurrent.query.weight``."""
+    flat = nnx.to_flat_state(nnx.state(network))
+    return {".".join(map(str, path)): variable.get_value() for path, variable in flat}
+
+
+def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array of the architecture; computes and allocates nothing."""
+    return {name: tuple(array.shape) for name, array in named_parameters(_abstract(config)).items()}
+
+
+def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarray | jax.Array]) -> Network:
+    """A network of the given architecture with these parameters.
+
+    Raises:
+        ValueError: names are missing or not known, or shapes differ; all of them are listed.
+    """
+    expected = parameter_shapes(config)
+    problems = compare_shapes(expected, {name: np.shape(value) for name, value in values.items()})
+    if problems:
+        raise ValueError("Parameters do not fit the architecture:\n" + indented(problems))
+    graphdef, state = nnx.split(_abstract(config))
+    flat = [(path, variable.replace(jax.numpy.asarray(values[".".join(map(str, path))]))) for path, variable in
+            nnx.to_flat_state(state)]
+    return nnx.merge(graphdef, nnx.from_flat_state(flat))
+
+
+def compare_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """One line for every name that is missing, extra or has another shape than expected."""
+    problems = [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"not known: {name}" for name in sorted(found.keys() - expected.keys())]
+    for name in sorted(expected.keys() & found.keys()):
+        if tuple(expected[name]) != tuple(found[name]):
+            problems.append(f"shape of {name}: {list(found[name])}, expected {list(expected[name])}")
+    return problems
+
+
+def indented(lines: Iterable[str], most: int = 30) -> str:
+    """Lines of a report under one another, cut where there are too many to read."""
+    lines = list(lines)
+    cut = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join("  " + line for line in lines[:most] + cut)
+
+
+def _abstract(config: NetworkConfig) -> Network:
+    return nnx.eval_shape(lambda: Network(config, rngs=nnx.Rngs(0)))

@@ -1,0 +1,64 @@
+"""Stage 4, readout: each unit reads the core at one position, with one weight vector per stream."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.geometry import sample_bilinear
+
+
+class ReadoutNoise(NamedTuple):
+    """Standard normal draws that displace the positions during training, one per sequence and video."""
+
+    position: Float[Array, "*batch units 2"]
+
+
+class Position(nnx.Module):
+    """Where each unit reads, shared by the streams.
+
+    ``tanh(mean)`` is (x, y) in [-1, 1] from edge to edge of the core's map; y = -1 is the *top* row.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        self.mean = nnx.Param(jnp.zeros((config.num_units, 2)))
+        self.spread = nnx.Param(jnp.tile(0.4 * jnp.eye(2), (config.num_units, 1, 1)))
+
+    def draw_noise(self, key: Array) -> ReadoutNoise:
+        return ReadoutNoise(jax.random.normal(key, self.mean.shape, self.mean.dtype))
+
+    def __call__(self, noise: ReadoutNoise | None = None) -> Float[Array, "units 2"]:
+        position = self.mean[...]
+        if noise is not None:
+            position = position + jnp.einsum("uij,uj->ui", self.spread[...], noise.position)
+        return jnp.tanh(position)
+
+
+class Feature(nnx.Module):
+    """Feature weights and bias of each unit, for one stream."""
+
+    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+        # The released model starts at zero; an untrained network then responds 1 to everything.
+        self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels)))
+        self.bias = nnx.Param(jnp.zeros((*streams, config.num_units)))
+
+    def __call__(
+        self, maps: Float[Array, "time height width channels"], position: Float[Array, "units 2"]
+    ) -> Float[Array, "time units"]:
+        features = sample_bilinear(maps, position, "edge")
+        return jnp.einsum("tuc,uc->tu", features, self.weight[...]) + self.bias[...][None]
+
+
+def response(readout: Float[Array, "*batch units"]) -> Float[Array, "*batch units"]:
+    """Mean response per frame of units whose readout (mean over streams) is given."""
+    return jnp.exp(readout)
+
+
+def poisson_loss(
+    readout: Float[Array, "*batch units"], target: Float[Array, "*batch units"]
+) -> Float[Array, "*batch units"]:
+    """Poisson loss ``exp(r) - r * y`` per unit and frame; ``readout`` is ``r`` before the exponential."""
+    return jnp.exp(readout) - readout * target
