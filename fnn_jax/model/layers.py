@@ -58,11 +58,11 @@ class WeightNormed(nnx.Module):
         fan_in = math.prod(weight_shape[axis] for axis in self.input_axes)
         bound = math.sqrt((1 if weight_norm else 3) / fan_in)
         shape = (*streams, *per_output_shape)
-        draw = jax.random.uniform(rngs.params(), (*streams, *weight_shape), minval=-bound, maxval=bound)
+        draw = jax.random.uniform(rngs.params(), (*streams, *weight_shape), jnp.float32, minval=-bound, maxval=bound)
         self.weight_norm = weight_norm
         self.weight = nnx.Param(draw)
-        self.gain = nnx.Param(jnp.full(shape, gain)) if weight_norm and gain is not None else None
-        self.bias = nnx.Param(jnp.full(shape, bias)) if bias is not None else None
+        self.gain = nnx.Param(jnp.full(shape, gain, draw.dtype)) if weight_norm and gain is not None else None
+        self.bias = nnx.Param(jnp.full(shape, bias, draw.dtype)) if bias is not None else None
 
     def _gain_like(self, weight: Array) -> Array:
         """The gain in the shape that multiplies the weight."""
@@ -151,10 +151,10 @@ class Conv(WeightNormed):
         kernel = self.kernel()
         temporal, spatial = kernel.shape[:2]
         frames = x.shape[0] - temporal + 1
-        pad = (spatial - self.stride) // 2
-        if pad and self.padding != "none":
-            mode = {"zero": "constant", "edge": "edge"}[self.padding]
-            x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=mode)
+        pad = 0 if self.padding == "none" else (spatial - self.stride) // 2
+        if pad and self.padding == "edge":
+            x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
+            pad = 0
         # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
         # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.
         kernel = jnp.moveaxis(kernel, 0, 2).reshape(spatial, spatial, -1, kernel.shape[-1])
@@ -163,16 +163,17 @@ class Conv(WeightNormed):
         outputs = []
         for inputs, weight in zip(group_inputs, group_kernels, strict=True):
             window = jnp.concatenate([inputs[t : t + frames] for t in range(temporal)], axis=-1)
-            outputs.append(_convolve(window, weight, self.stride))
+            outputs.append(_convolve(window, weight, self.stride, pad))
         y = jnp.concatenate(outputs, axis=-1)
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 
-def _convolve(x, kernel, stride):
+def _convolve(x, kernel, stride, pad):
     if kernel.shape[0] == stride == 1:
         return x @ kernel[0, 0]
+    # Zeros are left to the convolution: padded by hand it runs 5 times slower on a CPU.
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -192,9 +193,12 @@ class Linear(WeightNormed):
         weight_norm: bool = True,
         gain: float | None = 1.0,
         bias: float | None = 0.0,
+        start_at_zero: bool = False,
     ):
         per_output = (out_groups, out_features // out_groups)
         self._initialise(rngs, (in_features, out_features), per_output, streams, weight_norm, gain, bias)
+        if start_at_zero:
+            self.weight = nnx.Param(jnp.zeros_like(self.weight.get_value()))
 
     def flat_bias(self) -> Float[Array, "out_features"]:
         return self.bias[...].reshape(-1)

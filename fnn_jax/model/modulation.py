@@ -25,7 +25,12 @@ class Modulation(nnx.Module):
         modulation = config.modulation
         self.features, self.dropout = modulation.lstm_features, modulation.dropout
         self.linear = Linear(
-            modulation.behaviour_features, modulation.mlp_features, rngs=rngs, streams=streams, weight_norm=False
+            modulation.behaviour_features,
+            modulation.mlp_features,
+            rngs=rngs,
+            streams=streams,
+            weight_norm=False,
+            start_at_zero=True,
         )
         self.lstm = Lstm(modulation.mlp_features, self.features, rngs=rngs, streams=streams)
 

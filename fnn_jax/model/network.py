@@ -148,7 +148,7 @@ class Network(nnx.Module):
         Raises:
             ValueError: a name, periphery or stream that does not exist.
         """
-        self._check_options(stream, periphery, features)
+        self.check_options(stream, periphery, features)
         network = fold_weight_norm(self)
 
         def advance(state, inputs):
@@ -167,7 +167,7 @@ class Network(nnx.Module):
         with jax.default_matmul_precision("highest"):
             return fold_weight_norm(self)
 
-    def _check_options(self, stream, periphery, features):
+    def check_options(self, stream, periphery, features):
         if periphery not in PERIPHERIES:
             raise ValueError(f"periphery is {periphery!r}; expected one of {tuple(PERIPHERIES)}.")
         if isinstance(stream, int) and not 0 <= stream < self.config.num_streams:

@@ -30,7 +30,8 @@ class Eye(nnx.Module):
         width = perspective.mlp_features
         sizes = [perspective.eye_features] + [width] * perspective.mlp_layers + [3]
         self.layers = nnx.List(
-            Linear(sizes[i], sizes[i + 1], rngs=rngs, weight_norm=i > 0) for i in range(len(sizes) - 1)
+            Linear(sizes[i], sizes[i + 1], rngs=rngs, weight_norm=i > 0, start_at_zero=i == 0)
+            for i in range(len(sizes) - 1)
         )
 
     def __call__(self, eye: Float[Array, "time eye_features"]) -> Float[Array, "time 3"]:
@@ -44,10 +45,10 @@ class Monitor(nnx.Module):
     """A plane in front of the eye: centre and rotation angles, with their spread in training."""
 
     def __init__(self):
-        self.center = nnx.Param(jnp.array([0.0, 0.0, 0.5]))
+        self.center = nnx.Param(jnp.array([0, 0, 0.5], jnp.float32))
         self.angle = nnx.Param(jnp.zeros(3))
-        self.center_std = nnx.Param(jnp.full(3, 0.05))
-        self.angle_std = nnx.Param(jnp.full(3, 0.05))
+        self.center_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
+        self.angle_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
 
     def placement(self, noise: PerspectiveNoise | None) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
         """Centre of the monitor, and its X, Y and normal axes as columns."""
@@ -62,9 +63,9 @@ class Luminance(nnx.Module):
     """What the monitor emits at a pixel value in [0, 1]: ``value ** power * scale + offset``, not trained."""
 
     def __init__(self):
-        self.power = Buffer(jnp.asarray(1.7))
-        self.scale = Buffer(jnp.asarray(1.0))
-        self.offset = Buffer(jnp.asarray(0.0))
+        self.power = Buffer(jnp.float32(1.7))
+        self.scale = Buffer(jnp.float32(1))
+        self.offset = Buffer(jnp.float32(0))
 
     def __call__(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return values ** self.power[...] * self.scale[...] + self.offset[...]

@@ -25,7 +25,7 @@ class Position(nnx.Module):
 
     def __init__(self, config: NetworkConfig):
         self.mean = nnx.Param(jnp.zeros((config.num_units, 2)))
-        self.spread = nnx.Param(jnp.tile(0.4 * jnp.eye(2), (config.num_units, 1, 1)))
+        self.spread = nnx.Param(jnp.tile(jnp.float32(0.4) * jnp.eye(2, dtype=jnp.float32), (config.num_units, 1, 1)))
 
     def draw_noise(self, key: Array) -> ReadoutNoise:
         return ReadoutNoise(jax.random.normal(key, self.mean.shape, self.mean.dtype))

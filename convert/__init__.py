@@ -1,0 +1,9 @@
+"""Published PyTorch weights to Orbax checkpoints. Installed as ``fnn_jax.convert``; the only place that needs torch."""
+
+if __name__ != "fnn_jax.convert":
+    raise ImportError("Import this package as fnn_jax.convert: under another name its classes would exist twice.")
+
+from fnn_jax.convert.published import PublishedDirectory, read_state_dict, write_state_dict
+from fnn_jax.convert.run import convert, convert_scan, to_state_dict, write_published_scan
+
+__all__ = ["PublishedDirectory", "convert", "convert_scan", "read_state_dict", "to_state_dict", "write_published_scan", "write_state_dict"]

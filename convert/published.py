@@ -1,0 +1,163 @@
+"""The published files: reading and writing ``.pt`` state dicts safely, and the tables beside them."""
+
+import hashlib
+import os
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.checkpoint import CheckpointError
+from fnn_jax.files import whole_file
+from fnn_jax.store import check_units
+
+CORE_FILE = "params_core.pt"
+SCAN_FILE = re.compile(r"params_(\d+)_(\d+)\.pt")
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Arrays of a ``.pt`` file by key.
+
+    Only tensors are read: a file whose pickle would run code is refused. torch notices neither flipped bits nor cut
+    files by itself, so the checksums inside the file are tested first.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no state dict of tensors.
+    """
+    torch = _torch()
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole file written by torch.save ({error}): it is cut, damaged, or something else. "
+            "Get it again; a file of the old format of torch must be saved again by a recent torch."
+        ) from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: its part {damaged} fails its checksum. Get the file again.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).replace("\n", " ").strip()[:300]
+        raise CheckpointError(
+            f"{path} holds more than tensors and was not opened, because that can run code. Save only the state_dict() "
+            f"of the model with torch.save. (torch: {reason})"
+        ) from error
+    except Exception as error:  # a zip of another kind: torch raises RuntimeError, KeyError, ...
+        raise CheckpointError(f"{path} cannot be read by torch.load: {error}") from error
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a state dict: names to tensors.")
+    foreign = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
+    if foreign:
+        raise CheckpointError(f"{path} is no state dict: {foreign[:5]} are not names of tensors.")
+    return {key: value.detach().contiguous().numpy() for key, value in state.items()}
+
+
+def write_state_dict(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a ``.pt`` file that the released package loads."""
+    torch = _torch()
+    tensors = OrderedDict((key, torch.from_numpy(np.array(value))) for key, value in state.items())
+    with whole_file(path) as temporary:
+        torch.save(tensors, temporary)
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class PublishedDirectory:
+    """A folder in the published layout: ``params_core.pt``, ``params_8_5.pt`` ..., ``scans.csv``, ``units.csv``.
+
+    The files may also lie in one folder inside, as in the published zip.
+
+    Raises:
+        CheckpointError: there is no ``params_core.pt``, or it lies in several folders inside.
+    """
+
+    def __init__(self, directory: str | os.PathLike):
+        directory = Path(directory).expanduser().absolute()
+        if not directory.is_dir():
+            raise CheckpointError(f"{directory} is no folder. Give the folder of the published files.")
+        places = [p for p in (directory, *sorted(directory.iterdir())) if (p / CORE_FILE).is_file()]
+        if not places or (len(places) > 1 and places[0] != directory):
+            found = f"{len(places)} folders hold one" if places else "there is none"
+            raise CheckpointError(f"{directory} is not in the published layout: one {CORE_FILE} is expected, {found}.")
+        self.directory = places[0]
+        self.core = self.directory / CORE_FILE
+
+    @staticmethod
+    def is_one(directory: str | os.PathLike) -> bool:
+        """Whether a folder is in the published layout."""
+        try:
+            PublishedDirectory(directory)
+        except CheckpointError:
+            return False
+        return True
+
+    def scans(self) -> list[str]:
+        """Names (``8-5``) of the scans whose weights are here, in order."""
+        matches = [SCAN_FILE.fullmatch(path.name) for path in self.directory.iterdir()]
+        return [f"{s}-{i}" for s, i in sorted((int(m[1]), int(m[2])) for m in matches if m)]
+
+    def scan_file(self, scan: str) -> Path:
+        """The weights of a scan.
+
+        Raises:
+            ValueError: they are not here; those that are, are listed.
+        """
+        path = self.directory / f"params_{scan.replace('-', '_')}.pt"
+        if scan not in self.scans():
+            raise ValueError(f"scan is {scan!r}; {self.directory} holds: {', '.join(self.scans()) or 'no scan'}.")
+        return path
+
+    def units(self, scan: str, num_units: int) -> pd.DataFrame:
+        """The table of a scan's units, indexed by ``readout_id``, checked against both tables.
+
+        Raises:
+            CheckpointError: a table is missing or unreadable, or does not fit a readout of ``num_units``.
+        """
+        session, scan_idx = map(int, scan.split("-"))
+        scans = self._table("scans.csv", ["session", "scan_idx", "units"])
+        row = scans[(scans.session == session) & (scans.scan_idx == scan_idx)]
+        if len(row) != 1 or int(row.units.iloc[0]) != num_units:
+            listed = f"{int(row.units.iloc[0])} units" if len(row) == 1 else f"{len(row)} rows"
+            raise CheckpointError(
+                f"{self.directory / 'scans.csv'} has {listed} for the scan {scan}, its weights have {num_units} units. "
+                "The table and the weights do not belong together."
+            )
+        units = self._table("units.csv", ["session", "scan_idx", "unit_id", "readout_id"])
+        units = units[(units.session == session) & (units.scan_idx == scan_idx)].set_index("readout_id")
+        units = units.sort_index()
+        check_units(units, num_units, f"{self.directory / 'units.csv'}, scan {scan},")
+        return units
+
+    def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
+        path = self.directory / name
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+            raise CheckpointError(f"{path} cannot be read: {error}. It is part of the published files.") from error
+        missing = [column for column in columns if column not in table.columns]
+        if missing:
+            raise CheckpointError(f"{path} lacks the columns {missing}; it has {list(table.columns)}.")
+        return table
+
+
+def _torch():
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "Reading .pt files needs PyTorch (the CPU build is enough): pip install 'fnn_jax[convert]'. "
+            "Weights that are converted once need it no more."
+        ) from error
+    return torch

@@ -1,0 +1,150 @@
+"""``fnn-jax demo``: from weights on disk to predicted responses and their picture."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+from flax import nnx
+
+from fnn_jax import microns
+from fnn_jax.config import NetworkConfig
+from fnn_jax.files import whole_file
+from fnn_jax.model.network import Network
+from fnn_jax.model.parameters import named_parameters
+from fnn_jax.store import save_network
+from fnn_jax.twin import FRAMES_PER_SECOND, Twin
+
+NUM_UNITS = 60
+SCAN = (0, 0)  # no published scan has this name
+RANDOM = "RANDOM weights, not trained on any brain"
+NEXT_STEP = """\
+Next: the real weights. Download the published weights ({weights}) from BossDB,
+unzip them, and run
+    fnn-jax demo --directory FOLDER --scan 8-5
+docs/weights.md has the address and the checksum."""
+WEIGHTS = "foundational_model_weights_and_metadata_v1.zip, 222 MB"
+
+
+def run_demo(
+    output: str | os.PathLike, directory: str | os.PathLike | None = None, scan: str | None = None
+) -> None:
+    """Predict and draw; writes ``responses.npz`` and ``responses.png`` into ``output``.
+
+    Args:
+        output: folder to write.
+        directory, scan: weights to use; without a folder, a scan with random weights is made in ``output``.
+    """
+    output = Path(output).expanduser().absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    if directory is None:
+        folder = _write_random_scan(output / "random_weights")
+        twin, ids = microns.scan(*SCAN, directory=folder)
+    else:
+        twin = microns.load(directory, scan)
+        ids = twin.units
+    print(f"Loaded {twin}; its table of units:\n{ids.head(3)}\n")
+
+    videos = {"black, gray, white": black_gray_white(), "photograph": panned_photograph()}
+    responses = {}
+    for name, video in videos.items():
+        print(f"Predicting {len(video)} frames: {name}")
+        responses[name] = twin.predict(video, progress=True)
+    with whole_file(output / "responses.npz") as path:
+        arrays = {name.replace(", ", "_"): array for name, array in responses.items()}
+        np.savez_compressed(path, **arrays, unit_table_rows=ids.index.to_numpy(), label=twin.label)
+    draw_responses(output / "responses.png", twin, videos, responses)
+    for name, array in responses.items():
+        print(f"{name}: responses {array.shape[0]} frames x {array.shape[1]} units, mean {array.mean():.3f}")
+    label = f" ({twin.label})" if twin.label else ""
+    print(f"Wrote {output / 'responses.npz'} and {output / 'responses.png'}{label}.")
+    if directory is None:
+        print("\n" + NEXT_STEP.format(weights=WEIGHTS))
+
+
+def random_network(config: NetworkConfig, seed: int = 0) -> Network:
+    """A network with random weights, readout included, so that its units respond to something."""
+    network = Network(config, rngs=nnx.Rngs(seed))
+    position, weight = jax.random.split(jax.random.key(seed))
+    readout = network.readout
+    readout.position.mean[...] = 0.5 * jax.random.normal(position, readout.position.mean.shape)
+    readout.feature.weight[...] = 0.7 * jax.random.normal(weight, readout.feature.weight.shape)
+    return network
+
+
+def black_gray_white() -> np.ndarray:
+    """A second each of black, gray and white, uint8 ``[90, 144, 256]``: the example of the released package."""
+    levels = np.repeat(np.array([0, 128, 255], np.uint8), FRAMES_PER_SECOND)
+    return np.broadcast_to(levels[:, None, None], (len(levels), 144, 256))
+
+
+def panned_photograph(seconds: int = 3) -> np.ndarray:
+    """A window that moves across the photograph that matplotlib ships, uint8 ``[frames, 144, 256]``."""
+    from matplotlib import cbook
+    from PIL import Image
+
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        photograph = np.asarray(Image.open(file).convert("L").resize((384, 450)))
+    frames = seconds * FRAMES_PER_SECOND
+    across = np.linspace(0, photograph.shape[1] - 256, frames).round().astype(int)
+    down = np.linspace(0, photograph.shape[0] - 144, frames).round().astype(int)
+    return np.stack([photograph[y : y + 144, x : x + 256] for x, y in zip(across, down, strict=True)])
+
+
+def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], responses: dict[str, np.ndarray]) -> None:
+    """Frames of each video above; responses of some units and the mean over all units below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    title = f"Scan {twin.name}, {twin.num_units} units" + (f": {twin.label}" if twin.label else "")
+    figure.suptitle(title, color="firebrick" if twin.label else "black")
+    units = np.linspace(0, twin.num_units - 1, 6).round().astype(int)
+    for part, (name, video) in zip(figure.subfigures(1, len(videos)), videos.items(), strict=True):
+        grid = part.add_gridspec(2, 6, height_ratios=[1, 5])
+        shown = ((np.arange(6) + 0.5) * len(video) / 6).astype(int)
+        for column, frame in enumerate(shown):
+            axes = part.add_subplot(grid[0, column])
+            axes.imshow(video[frame], cmap="gray", vmin=0, vmax=255)
+            axes.set_title(f"{frame / FRAMES_PER_SECOND:.1f} s", fontsize=8)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        axes = part.add_subplot(grid[1, :])
+        time_s = np.arange(len(video)) / FRAMES_PER_SECOND
+        for unit in units:
+            axes.plot(time_s, responses[name][:, unit], linewidth=1, label=f"unit {unit}")
+        axes.plot(time_s, responses[name].mean(1), color="black", linewidth=2.5, label=f"mean of {twin.num_units} units")
+        axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / FRAMES_PER_SECOND))
+        axes.set_title(name, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _write_random_scan(directory: Path) -> Path:
+    """A folder that ``microns.scan`` reads: published files where torch can write them, else a converted store."""
+    shutil.rmtree(directory, ignore_errors=True)  # of an earlier demo
+    config = NetworkConfig.microns(NUM_UNITS)
+    network = random_network(config)
+    session, scan_idx = SCAN
+    units = pd.DataFrame(
+        {"session": session, "scan_idx": scan_idx, "unit_id": np.arange(NUM_UNITS) + 1000},
+        index=pd.RangeIndex(NUM_UNITS, name="readout_id"),
+    )
+    if importlib.util.find_spec("torch") is None:
+        print(f"Writing a scan with {RANDOM}, as the converter would, to {directory}")
+        save_network(directory, network, scan=f"{session}-{scan_idx}", units=units, label=RANDOM)
+        return directory
+
+    from fnn_jax.convert import convert, write_published_scan
+
+    published = directory / "published"
+    print(f"Writing a scan with {RANDOM} in the published layout to {published}, and converting it")
+    parameters = {name: np.asarray(value) for name, value in named_parameters(network).items()}
+    write_published_scan(published, config, parameters, units)
+    return convert(published, directory / "converted", label=RANDOM).directory

@@ -1,0 +1,93 @@
+"""Folders and files that are written whole or not at all."""
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """A new folder that takes its place at ``path`` only when the block ends without an error.
+
+    It is filled beside its place under a hidden name, so a process killed half-way leaves nothing at ``path``,
+    and what it leaves beside it is removed the next time. With
+    ``overwrite`` an existing folder stays as it is until the new one is complete.
+
+    Raises:
+        FileExistsError: something is at ``path`` already, and ``overwrite`` is not set.
+    """
+    path = Path(path).absolute()
+    refuse_existing(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
+    try:
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp closes it to everybody else
+        yield temporary
+        if path.exists():
+            refuse_existing(path, overwrite)
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
+            os.rename(path, old / path.name)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path, overwrite: bool = False) -> None:
+    """Raise ``FileExistsError`` where writing to ``path`` would replace something that nobody asked to replace."""
+    empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty and not overwrite:
+        raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name, or ask to overwrite it.")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A path to write to, moved to ``path`` only when the block ends without an error; its suffix is the same."""
+    path = Path(path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.incomplete-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _process() -> str:
+    return f"{platform.node()}-{os.getpid()}"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Clear away what processes of this machine left beside ``path`` when they were killed."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.incomplete-{re.escape(platform.node())}-(\d+)-\w+")
+    for sibling in path.parent.iterdir():
+        match = pattern.fullmatch(sibling.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it runs, for somebody else
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,101 @@
+"""The published digital twins of the MICrONS mouse, in the manner of ``fnn.microns`` of the released package."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from fnn_jax.checkpoint import CheckpointError
+from fnn_jax.store import Store, is_store
+from fnn_jax.twin import Twin
+
+CONVERTED = "fnn_jax"  # where weights converted on first use go, inside the folder of the published files
+
+
+def scan(session: int, scan_idx: int, directory: str | os.PathLike | None = None) -> tuple[Twin, pd.DataFrame]:
+    """The twin of a published scan, and the table of its units.
+
+    Args:
+        session, scan_idx: the scan, such as 8 and 5.
+        directory: a folder of the published files or a converted one; default the working directory. Published files
+            are converted on first use, into ``directory/fnn_jax``; this takes PyTorch, later uses do not.
+
+    Returns:
+        The twin, and a table with ``session``, ``scan_idx`` and ``unit_id``, indexed by ``readout_id``.
+
+    Raises:
+        CheckpointError: no weights there, or they are damaged or do not belong together.
+        ValueError: the folder does not hold this scan; those that it holds are listed.
+    """
+    twin = load(directory or os.getcwd(), f"{int(session)}-{int(scan_idx)}")
+    return twin, twin.units
+
+
+def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
+    """A twin from a folder of the published files or a converted one, by name (``"8-5"``).
+
+    The name may be left out where there is one scan only. See ``scan``.
+    """
+    directory = Path(directory).expanduser().absolute()
+    if is_store(directory):
+        return Twin.load(directory, scan)
+    published = _published(directory)
+    if scan is None:
+        if len(published) != 1:
+            raise ValueError(f"scan is not given, and {directory} holds {len(published)} scans: {', '.join(published)}.")
+        (scan,) = published
+    return Twin.load(_converted(directory, scan), scan)
+
+
+def parse_scan(name: str) -> str:
+    """``"8-5"`` from what people type: ``8-5`` or ``8_5``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    match = re.fullmatch(r"(\d+)[-_](\d+)", name)
+    if not match:
+        raise ValueError(f"scan is {name!r}; expected session and scan as in 8-5.")
+    return f"{int(match[1])}-{int(match[2])}"
+
+
+def _published(directory: Path) -> list[str]:
+    from fnn_jax.convert.published import PublishedDirectory
+
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory} does not exist. Give the folder of the published files or a converted one.")
+    if not PublishedDirectory.is_one(directory):
+        raise CheckpointError(
+            f"{directory} holds no weights: neither converted ones (folders 'core' and 'scans') nor the published files "
+            "(params_core.pt, params_8_5.pt, ...). The README says where to get them."
+        )
+    return PublishedDirectory(directory).scans()
+
+
+def _converted(directory: Path, scan: str) -> Path:
+    """The store beside published files, with this scan converted into it if it was not."""
+    from fnn_jax.convert.published import PublishedDirectory, file_sha256
+
+    published, store = PublishedDirectory(directory), directory / CONVERTED
+    path = published.scan_file(scan)
+    if is_store(store) and scan in Store(store).scans():
+        metadata = Store(store).metadata(scan)
+        for file, recorded in ((path, metadata["source"]), (published.core, metadata["core_source"])):
+            if file_sha256(file) != recorded["sha256"]:
+                raise CheckpointError(
+                    f"{file} is not the file that was converted into {store}. Delete that folder to convert it anew."
+                )
+        return store
+    from fnn_jax.convert import convert_scan
+
+    print(f"fnn_jax: converting {path.name} and {published.core.name} into {store}, once", file=sys.stderr)
+    try:
+        convert_scan(directory, store, scan)
+    except PermissionError as error:
+        raise CheckpointError(
+            f"The weights in {directory} are not converted yet, and {store} cannot be written ({error.strerror}). "
+            f"Run `fnn-jax convert {directory} DESTINATION` and use that folder."
+        ) from error
+    return store

@@ -1,0 +1,188 @@
+"""A store: one folder with a core and the scans that go with it.
+
+::
+
+    DIRECTORY/
+      core/                      Orbax checkpoint of the core, shared by the scans
+      scans/8-5/parameters/      Orbax checkpoint of everything else; names the core it belongs to by hash
+      scans/8-5/units.csv        the table of its units, one row per row of the readout
+
+``fnn-jax convert`` writes stores; ``Store`` reads them, and refuses what does not belong together.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax import checkpoint
+from fnn_jax.checkpoint import CheckpointError
+from fnn_jax.config import NetworkConfig
+from fnn_jax.files import whole_directory
+from fnn_jax.model.network import Network
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
+
+
+class LoadedScan(NamedTuple):
+    """A scan read from a store."""
+
+    network: Network
+    units: pd.DataFrame
+    metadata: dict[str, Any]
+
+
+class Store:
+    """A folder of converted weights.
+
+    Raises:
+        CheckpointError: the folder is no store.
+    """
+
+    def __init__(self, directory: str | os.PathLike):
+        self.directory = Path(directory).expanduser().absolute()
+        if not is_store(self.directory):
+            raise CheckpointError(
+                f"{self.directory} holds no converted weights (no folders 'core' and 'scans'). "
+                "Give a folder written by `fnn-jax convert`."
+            )
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.directory)!r}, scans={self.scans()})"
+
+    def scans(self) -> list[str]:
+        """Names of the scans, such as ``8-5``, in order of session and scan."""
+        names = (path.name for path in (self.directory / "scans").iterdir() if not path.name.startswith("."))
+        return sorted(names, key=lambda name: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split("-")])
+
+    def only_scan(self) -> str:
+        """The name of the scan of a store that holds just one."""
+        scans = self.scans()
+        if len(scans) != 1:
+            raise ValueError(f"scan is not given, and {self.directory} holds {len(scans)} scans: {', '.join(scans)}.")
+        return scans[0]
+
+    def metadata(self, scan: str) -> dict[str, Any]:
+        """What was said about a scan when it was written."""
+        return checkpoint.load_metadata(self._scan_directory(scan) / "parameters")
+
+    def load(self, scan: str) -> LoadedScan:
+        """Network, table of units and metadata of a scan, verified.
+
+        Raises:
+            ValueError: the store does not hold this scan; those that it holds are listed.
+            CheckpointError: something is damaged, or the scan belongs to another core.
+        """
+        directory = self._scan_directory(scan)
+        parameters, metadata = checkpoint.load(directory / "parameters")
+        core, core_metadata = checkpoint.load(self.directory / "core")
+        if metadata["core_sha256"] != core_metadata["parameters_sha256"]:
+            raise CheckpointError(
+                f"The scan {scan} in {self.directory} was saved with another core: it names the core "
+                f"{metadata['core_sha256'][:12]}, the store holds {core_metadata['parameters_sha256'][:12]}. "
+                "Convert the scan and its core together, from one source."
+            )
+        config = NetworkConfig.from_dict(metadata["config"])
+        try:
+            network = network_from_parameters(config, core | parameters)
+        except ValueError as error:
+            raise CheckpointError(f"The scan {scan} in {self.directory} cannot be used. {error}") from error
+        units = _read_units(directory / "units.csv", metadata["units_sha256"])
+        check_units(units, config.num_units, str(directory / "units.csv"))
+        return LoadedScan(network, units, metadata)
+
+    def _scan_directory(self, scan: str) -> Path:
+        if scan not in self.scans():
+            raise ValueError(f"scan is {scan!r}; {self.directory} holds: {', '.join(self.scans()) or 'no scan'}.")
+        return self.directory / "scans" / scan
+
+
+def is_store(directory: str | os.PathLike) -> bool:
+    """Whether a folder looks like a store."""
+    return (Path(directory) / "core").is_dir() and (Path(directory) / "scans").is_dir()
+
+
+def write_core(directory: Path, network_config: NetworkConfig, core: Mapping[str, np.ndarray], **metadata: Any) -> str:
+    """Add the core to a new store; returns its hash, which the scans name."""
+    config = network_config.to_dict()
+    del config["num_units"]  # the scans differ in it
+    (directory / "scans").mkdir(parents=True, exist_ok=True)
+    return checkpoint.save(directory / "core", core, {**metadata, "part": "core", "config": config})
+
+
+def write_scan(
+    directory: Path,
+    name: str,
+    config: NetworkConfig,
+    parameters: Mapping[str, np.ndarray],
+    units: pd.DataFrame,
+    core_sha256: str,
+    **metadata: Any,
+) -> None:
+    """Add a scan to a store, whole or not at all.
+
+    ``parameters`` are all that are not the core's; ``units`` has one row per unit, indexed by ``readout_id``.
+    """
+    table = units.to_csv().encode()
+    record = {
+        **metadata,
+        "part": "scan",
+        "scan": name,
+        "config": config.to_dict(),
+        "core_sha256": core_sha256,
+        "units_sha256": hashlib.sha256(table).hexdigest(),
+    }
+    with whole_directory(directory / "scans" / name) as temporary:
+        checkpoint.save(temporary / "parameters", parameters, record)
+        (temporary / "units.csv").write_bytes(table)
+
+
+def save_network(
+    directory: str | os.PathLike,
+    network: Network,
+    *,
+    scan: str = "twin",
+    units: pd.DataFrame | None = None,
+    label: str = "",
+    overwrite: bool = False,
+    **metadata: Any,
+) -> None:
+    """Write a network as a new store of one scan.
+
+    ``label`` is shown wherever the weights are used, for instance ``"random weights"``.
+    """
+    parameters = {name: np.asarray(value) for name, value in named_parameters(network).items()}
+    core = {name: value for name, value in parameters.items() if name.startswith("core.")}
+    rest = {name: value for name, value in parameters.items() if name not in core}
+    units = default_units(network.config.num_units) if units is None else units
+    with whole_directory(directory, overwrite) as temporary:
+        core_sha256 = write_core(temporary, network.config, core, **metadata)
+        write_scan(temporary, scan, network.config, rest, units, core_sha256, label=label, **metadata)
+
+
+def default_units(num_units: int) -> pd.DataFrame:
+    """The table of units of a twin that comes without one: just the rows of its readout."""
+    return pd.DataFrame(index=pd.RangeIndex(num_units, name="readout_id"))
+
+
+def check_units(units: pd.DataFrame, num_units: int, source: str) -> None:
+    """Refuse a table of units that does not fit the readout it describes."""
+    if not np.array_equal(units.index.to_numpy(), np.arange(num_units)):
+        raise CheckpointError(
+            f"{source} lists {len(units)} units for a readout of {num_units}; expected each readout_id from 0 to "
+            f"{num_units - 1} once, in order. The table belongs to other weights, or is cut."
+        )
+
+
+def _read_units(path: Path, sha256: str) -> pd.DataFrame:
+    try:
+        table = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Convert the weights again.") from error
+    if hashlib.sha256(table).hexdigest() != sha256:
+        raise CheckpointError(f"{path} differs from its SHA-256: it was changed or is damaged. Convert the weights again.")
+    return pd.read_csv(io.BytesIO(table), index_col="readout_id")

@@ -1,0 +1,240 @@
+"""A digital twin: a network with its parameters and the table of its units, and what one does with it."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.inputs import CheckedInputs, check_inputs
+from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState
+from fnn_jax.store import Store, default_units, save_network
+
+FRAMES_PER_SECOND = 30
+
+
+class Twin:
+    """A network together with the units that it predicts.
+
+    Attributes:
+        network: the parameters, and the functions of them; see ``fnn_jax.Network``.
+        units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
+        name: the scan, such as ``8-5``.
+        label: what must be known of the weights, such as ``"random weights"``; empty for published ones.
+    """
+
+    def __init__(self, network: Network, units: pd.DataFrame | None = None, *, name: str = "twin", label: str = ""):
+        self.network = network
+        self.units = default_units(network.config.num_units) if units is None else units
+        self.name = name
+        self.label = label
+
+    def __repr__(self) -> str:
+        label = f", {self.label}" if self.label else ""
+        return f"Twin({self.name}: {self.num_units} units, {self.config.num_streams} streams{label})"
+
+    @property
+    def config(self) -> NetworkConfig:
+        return self.network.config
+
+    @property
+    def num_units(self) -> int:
+        return self.config.num_units
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, scan: str | None = None) -> "Twin":
+        """A twin from a folder written by ``fnn-jax convert`` or ``save``.
+
+        ``scan``, such as ``"8-5"``, may be left out where the folder holds one scan only. Everything is verified.
+
+        Raises:
+            CheckpointError: no weights there, or they are damaged or do not belong together.
+            ValueError: the folder does not hold this scan.
+        """
+        store = Store(directory)
+        scan = store.only_scan() if scan is None else scan
+        network, units, metadata = store.load(scan)
+        return cls(network, units, name=scan, label=metadata.get("label", ""))
+
+    def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
+        save_network(
+            directory, self.network, scan=self.name, units=self.units, label=self.label, overwrite=overwrite
+        )
+
+    def predict(
+        self,
+        stimuli: Any,
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """Responses of all units to a video, or to a batch of videos.
+
+        Args:
+            stimuli: ``[T, H, W]``, ``[T, H, W, C]`` or, for a batch, ``[T, N, H, W, C]``; frames at 30 Hz, uint8 or
+                floats in [0, 1].
+            perspectives: z-scored pupil position (x, y), ``[T, 2]`` or ``[T, N, 2]``; default zeros.
+            modulations: z-scored pupil radius and treadmill velocity, likewise.
+            periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
+            stream: one of the network's streams alone; default is the mean over their readouts.
+            progress: show a progress bar; by default for videos above 20 seconds, in a terminal.
+
+        Returns:
+            Mean responses per frame, float32, ``[T, U]``, or ``[T, N, U]`` where any input had a batch axis.
+
+        Raises:
+            TypeError, ValueError: inputs that do not fit; see ``fnn_jax.inputs``.
+
+        The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        (responses,) = self._run(checked, periphery, stream, (), progress)
+        return responses if checked.is_batch else responses[:, 0]
+
+    def features(
+        self,
+        stimuli: Any,
+        names: Sequence[str],
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        progress: bool | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Outputs of inner stages for every frame; inputs as for ``predict``.
+
+        Args:
+            names: out of ``twin.network.feature_names``: ``retina``, ``modulation``, ``feedforward.block0`` ...,
+                ``feedforward``, ``recurrent.input``, ``recurrent.hidden``, ``core``, ``readout``.
+
+        Returns:
+            Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` has no stream
+            axis; with ``stream`` given that axis has length 1.
+        """
+        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        _, *features = self._run(checked, periphery, stream, names, progress)
+        features = features if checked.is_batch else [array[:, 0] for array in features]
+        return dict(zip(names, features, strict=True))
+
+    def _run(
+        self,
+        checked: CheckedInputs,
+        periphery: str,
+        stream: int | None,
+        names: tuple[str, ...],
+        progress: bool | None,
+    ) -> list[np.ndarray]:
+        """Responses and named features, chunk by chunk with the state carried across: one compilation for any length."""
+        self.network.check_options(stream, periphery, names)
+        state = self.init_state(checked.batch)
+        results: list[np.ndarray] = []
+        quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
+        with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
+            for start in range(0, checked.frames, CHUNK_FRAMES):
+                stop = min(start + CHUNK_FRAMES, checked.frames)
+                inputs = Inputs(*checked.chunk(start, stop, CHUNK_FRAMES, self.config))
+                state, output = self._call(_rollout, state, inputs, stream, periphery=periphery, features=names)
+                arrays = [output.responses, *(output.features[name] for name in names)]
+                if not results:
+                    results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
+                for result, array in zip(results, arrays, strict=True):
+                    result[start:stop] = np.asarray(array)[: stop - start]
+                bar.update(stop - start)
+        return results
+
+    def rollout(
+        self,
+        stimuli: Any,
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """``predict`` on JAX arrays, for ``jax.jit``, ``jax.grad`` and ``jax.vmap``: gradients reach the pixels.
+
+        Inputs and result as for ``predict``; with ``key`` the random draws of training are made. All frames go through
+        in one program, so a gradient's memory grows with their number.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        zeros = jnp.zeros((checked.frames, 1, 1))
+        eye = zeros if checked.perspectives is None else jnp.asarray(checked.perspectives)
+        behaviour = zeros if checked.modulations is None else jnp.asarray(checked.modulations)
+        sizes = self.config.perspective.eye_features, self.config.modulation.behaviour_features
+        stimulus = jnp.asarray(checked.stimuli)
+        inputs = Inputs(
+            jnp.broadcast_to(stimulus, (checked.frames, checked.batch, *stimulus.shape[2:])),
+            jnp.broadcast_to(eye, (checked.frames, checked.batch, sizes[0])),
+            jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
+        )
+        state = self.network.init_state(checked.batch, key)
+        _, output = self.network.rollout(state, inputs, stream=stream, periphery=periphery)
+        return output.responses if checked.is_batch else output.responses[:, 0]
+
+    def init_state(self, batch: int = 1) -> NetworkState:
+        """State before the first frame, for ``step``. A pytree of arrays: save it, copy it, continue from it."""
+        return self.network.init_state(batch)
+
+    def step(
+        self,
+        state: NetworkState,
+        frame: Any,
+        perspective: Any = None,
+        modulation: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+    ) -> tuple[NetworkState, np.ndarray]:
+        """One frame, for closed loops: the new state and the responses to this frame.
+
+        Args:
+            state: from ``init_state(batch)``, or returned by the call before; it is not changed.
+            frame: ``[H, W]``, ``[H, W, C]`` or, for a batch, ``[N, H, W, C]``; uint8 or floats in [0, 1].
+            perspective, modulation: ``[2]`` or ``[N, 2]``; default zeros.
+
+        Returns:
+            ``state`` after this frame, and responses ``[U]``, or ``[N, U]`` where any input had a batch axis.
+        """
+        frame, perspective, modulation = (
+            None if value is None else np.asarray(value)[None] for value in (frame, perspective, modulation)
+        )
+        checked = check_inputs(frame, perspective, modulation, self.config)
+        self.network.check_options(stream, periphery, ())
+        batch = state.modulation.hidden.shape[0]
+        if checked.batch not in (1, batch):
+            raise ValueError(
+                f"frame and traces have a batch of {checked.batch}, the state one of {batch}. "
+                f"Make the state with init_state({checked.batch})."
+            )
+        inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config))
+        state, output = self._call(_rollout, state, inputs, stream, periphery=periphery, features=())
+        responses = np.asarray(output.responses[0])
+        return state, responses if checked.is_batch or batch > 1 else responses[0]
+
+    @functools.cached_property
+    def _folded(self):
+        return jax.tree.flatten(jax.jit(Network.fold_weight_norm)(self.network))
+
+    def _call(self, function, *arguments, **options):
+        leaves, structure = self._folded
+        return function(leaves, *arguments, structure=structure, **options)
+
+
+@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features"))
+def _rollout(leaves, state, inputs, stream, *, structure, periphery, features):
+    # Flat parameters, because dispatching a module costs ten times more; compiled once for all twins of one shape.
+    network = jax.tree.unflatten(structure, leaves)
+    return network.rollout(state, inputs, stream=stream, periphery=periphery, features=features)
