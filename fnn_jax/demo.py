@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 from flax import nnx
@@ -68,10 +67,9 @@ def run_demo(
 def random_network(config: NetworkConfig, seed: int = 0) -> Network:
     """A network with random weights, readout included, so that its units respond to something."""
     network = Network(config, rngs=nnx.Rngs(seed))
-    position, weight = jax.random.split(jax.random.key(seed))
-    readout = network.readout
-    readout.position.mean[...] = 0.5 * jax.random.normal(position, readout.position.mean.shape)
-    readout.feature.weight[...] = 0.7 * jax.random.normal(weight, readout.feature.weight.shape)
+    random = np.random.default_rng(seed)
+    for variable, scale in ((network.readout.position.mean, 0.5), (network.readout.feature.weight, 0.7)):
+        variable[...] = (scale * random.standard_normal(variable.shape)).astype(np.float32)
     return network
 
 
@@ -99,7 +97,7 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     title = f"Scan {twin.name}, {twin.num_units} units" + (f": {twin.label}" if twin.label else "")
     figure.suptitle(title, color="firebrick" if twin.label else "black")
@@ -121,7 +119,7 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
         axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / FRAMES_PER_SECOND))
         axes.set_title(name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(units) + 1, frameon=False)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

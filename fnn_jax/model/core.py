@@ -15,8 +15,11 @@ from jaxtyping import Array, Float
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, group_concatenate, nonlinearity
 
-# [layer][...]: the last inputs of a convolution, oldest first; before the first frame they are zero activations.
-BlockState = tuple[Float[Array, "*batch past height width channels"], ...]
+# For each layer [past, height, width, channels]: the last inputs of its convolution, oldest first. Before the first
+# frame they are zero activations (not the activations of a black image).
+BlockState = tuple[Float[Array, "..."], ...]
+# Dropout masks of a block, [channels] for each layer.
+BlockMasks = tuple[Float[Array, "..."], ...]
 
 
 class RecurrentState(NamedTuple):
@@ -41,7 +44,7 @@ class RecurrentNoise(NamedTuple):
 class CoreNoise(NamedTuple):
     """Dropout masks, one factor per channel and sequence; None where the configuration has no dropout."""
 
-    feedforward: tuple[tuple[Float[Array, "*batch channels"], ...], ...] | None
+    feedforward: tuple[BlockMasks, ...] | None
     recurrent: RecurrentNoise | None
 
 
@@ -52,12 +55,12 @@ class Block(nnx.Module):
     input and the output of every layer, concatenated inside each group.
     """
 
-    def __init__(self, config: NetworkConfig, index: int, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+    def __init__(self, config: NetworkConfig, index: int, *, streams: tuple[int, ...] = ()):
         feedforward = config.feedforward
         channels, groups = feedforward.channels[index], feedforward.groups[index]
         self.groups, self.pool = groups, feedforward.pools[index]
         self.nonlinearity = feedforward.nonlinearity
-        shared = {"groups": groups, "rngs": rngs, "streams": streams}
+        shared = {"groups": groups, "streams": streams}
         self.convs = nnx.List(
             Conv(
                 channels,
@@ -78,7 +81,7 @@ class Block(nnx.Module):
         self,
         state: BlockState,
         x: Float[Array, "time height width channels"],
-        masks: tuple[Float[Array, "channels"], ...] | None,
+        masks: BlockMasks | None,
     ) -> tuple[BlockState, Float[Array, "time h w channels_out"]]:
         frames = x.shape[0]
         outputs, activations, new_state = [x], [], []
@@ -104,7 +107,7 @@ def _average_pool(x, size):
 class Feedforward(nnx.Module):
     """Blocks at decreasing resolution, each behind a map of channels; the first map is a strided convolution."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         feedforward = config.feedforward
         self.dropout = feedforward.dropout
         inputs, channels = [], config.stimulus_channels
@@ -121,14 +124,13 @@ class Feedforward(nnx.Module):
                     stride=feedforward.input_stride if first else 1,
                     padding="edge",
                     weight_norm=not first,
-                    rngs=rngs,
                     streams=streams,
                 )
             )
             channels = (layers + 1) * width
         self.inputs = nnx.List(inputs)
-        self.blocks = nnx.List(Block(config, i, rngs=rngs, streams=streams) for i in range(len(inputs)))
-        self.out = Conv(channels, feedforward.out_channels, rngs=rngs, streams=streams)
+        self.blocks = nnx.List(Block(config, i, streams=streams) for i in range(len(inputs)))
+        self.out = Conv(channels, feedforward.out_channels, streams=streams)
 
     def init_state(self, height: int, width: int) -> tuple[BlockState, ...]:
         """No past, for a retinal image of ``height x width``."""
@@ -141,7 +143,7 @@ class Feedforward(nnx.Module):
             height, width = height // block.pool, width // block.pool
         return tuple(state)
 
-    def draw_noise(self, key: Array) -> tuple[tuple[Array, ...], ...] | None:
+    def draw_noise(self, key: Array) -> tuple[BlockMasks, ...] | None:
         if not self.dropout:
             return None
 
@@ -157,7 +159,7 @@ class Feedforward(nnx.Module):
         self,
         state: tuple[BlockState, ...],
         retina: Float[Array, "time height width channels"],
-        noise: tuple[tuple[Float[Array, "_"], ...], ...] | None = None,
+        noise: tuple[BlockMasks, ...] | None = None,
     ) -> tuple[tuple[BlockState, ...], Float[Array, "time h w out_channels"], dict[str, Array]]:
         """New state, output maps, and the output of each block by name."""
         x, new_state, features = retina, [], {}
@@ -175,12 +177,12 @@ class Recurrent(nnx.Module):
     so each is one batched matrix product.
     """
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         recurrent = config.recurrent
         groups = recurrent.groups
         hidden, common, inner = recurrent.hidden_channels, recurrent.common_channels, recurrent.in_channels
         self.groups, self.dropout = groups, recurrent.dropout
-        shared = {"rngs": rngs, "streams": streams}
+        shared = {"streams": streams}
         gain = 3**-0.5  # three maps are added up
         self.hidden_map = InterGroup(hidden, inner, groups=groups, gain=gain, **shared)
         self.feedforward_map = Conv(
@@ -293,9 +295,9 @@ def _attend(query, key, value, scale):
 class Core(nnx.Module):
     """Feedforward and recurrent network of one stream."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
-        self.feedforward = Feedforward(config, rngs=rngs, streams=streams)
-        self.recurrent = Recurrent(config, rngs=rngs, streams=streams)
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
+        self.feedforward = Feedforward(config, streams=streams)
+        self.recurrent = Recurrent(config, streams=streams)
 
     def init_state(self, height: int, width: int) -> CoreState:
         """State before the first frame, for a retinal image of ``height x width``."""

@@ -4,6 +4,8 @@ Pixel coordinates are *isotropic*: x spans [-1, 1] over the width of an image, y
 a circle stays a circle. Points are ``(x, y)``, x to the right and y downwards (the first row is the smallest y).
 """
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -53,7 +55,7 @@ def project_on_monitor(
     """
     normal = axes[:, 2]
     distance = (normal @ center) / jnp.maximum(rays @ normal, eps)
-    offset = distance[..., None] * rays - center
+    offset = distance[..., None] * rays - center[None, None]
     return offset @ axes[:, :2]
 
 
@@ -65,7 +67,7 @@ def project_on_retina(
     """Retinal coordinates of rays from the eye; the inverse of ``angular_retina`` under a rotated eye."""
     unit = rays / jnp.linalg.norm(rays, axis=-1, keepdims=True)
     x, y, z = jnp.moveaxis(unit @ rotation, -1, 0)  # rows times R: rotated by its transpose
-    radius = jnp.arccos(z) / np.deg2rad(max_angle_deg)
+    radius = jnp.arccos(z) / math.radians(max_angle_deg)
     theta = jnp.arctan2(y, x)
     return jnp.stack([radius * jnp.cos(theta), radius * jnp.sin(theta)], axis=-1)
 
@@ -117,8 +119,8 @@ def sample_bilinear(
         value = jnp.take(flat, index, axis=1, mode="clip")
         if outside == "zero":
             # The value is masked, not its weight: zero times an infinite pixel would leak.
-            value = jnp.where(inside[..., None], value, 0)
-        return value * weight[..., None]
+            value = jnp.where(inside[None, ..., None], value, 0)
+        return value * weight[None, ..., None]
 
     return (
         corner(left, top, (1 - right_weight) * (1 - bottom_weight))

@@ -21,18 +21,17 @@ class ModulationNoise(NamedTuple):
 class Modulation(nnx.Module):
     """The modulation of one stream: a linear layer without weight normalisation, gelu, and an LSTM."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         modulation = config.modulation
         self.features, self.dropout = modulation.lstm_features, modulation.dropout
         self.linear = Linear(
             modulation.behaviour_features,
             modulation.mlp_features,
-            rngs=rngs,
             streams=streams,
             weight_norm=False,
             start_at_zero=True,
         )
-        self.lstm = Lstm(modulation.mlp_features, self.features, rngs=rngs, streams=streams)
+        self.lstm = Lstm(modulation.mlp_features, self.features, streams=streams)
 
     def init_state(self) -> LstmState:
         zeros = jnp.zeros(self.features, self.linear.weight.dtype)

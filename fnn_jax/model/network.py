@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import LstmState, fold_weight_norm
+from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm
 from fnn_jax.model.modulation import Modulation, ModulationNoise
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
@@ -67,9 +67,9 @@ class Output(NamedTuple):
 class Readout(nnx.Module):
     """Positions, shared by the streams, and feature weights of each stream."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...]):
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...]):
         self.position = Position(config)
-        self.feature = Feature(config, rngs=rngs, streams=streams)
+        self.feature = Feature(config, streams=streams)
 
 
 class Network(nnx.Module):
@@ -81,10 +81,11 @@ class Network(nnx.Module):
     def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs):
         self.config = config
         streams = (config.num_streams,)
-        self.perspective = Perspective(config, rngs=rngs)
-        self.modulation = Modulation(config, rngs=rngs, streams=streams)
-        self.core = Core(config, rngs=rngs, streams=streams)
-        self.readout = Readout(config, rngs=rngs, streams=streams)
+        self.perspective = Perspective(config)
+        self.modulation = Modulation(config, streams=streams)
+        self.core = Core(config, streams=streams)
+        self.readout = Readout(config, streams=streams)
+        draw_weights(self, rngs.params())
 
     @property
     def feature_names(self) -> tuple[str, ...]:

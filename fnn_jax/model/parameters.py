@@ -1,8 +1,10 @@
 """The parameters of a network by name: what is saved, hashed, converted and compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -12,13 +14,12 @@ from fnn_jax.model.network import Network
 
 def named_parameters(network: Network) -> dict[str, jax.Array]:
     """Every array of a network, buffers included, by its dotted path such as ``core.recurrent.query.weight``."""
-    flat = nnx.to_flat_state(nnx.state(network))
-    return {".".join(map(str, path)): variable.get_value() for path, variable in flat}
+    return dict(_named(network))
 
 
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the architecture; computes and allocates nothing."""
-    return {name: tuple(array.shape) for name, array in named_parameters(_abstract(config)).items()}
+    return {name: tuple(array.shape) for name, array in _named(_abstract(config))}
 
 
 def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarray | jax.Array]) -> Network:
@@ -32,9 +33,9 @@ def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarr
     if problems:
         raise ValueError("Parameters do not fit the architecture:\n" + indented(problems))
     graphdef, state = nnx.split(_abstract(config))
-    flat = [(path, variable.replace(jax.numpy.asarray(values[".".join(map(str, path))]))) for path, variable in
-            nnx.to_flat_state(state)]
-    return nnx.merge(graphdef, nnx.from_flat_state(flat))
+    flat = nnx.to_flat_state(state)
+    filled = [(path, variable.replace(jnp.asarray(values[_name(path)]))) for path, variable in flat]
+    return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
 def compare_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -52,6 +53,15 @@ def indented(lines: Iterable[str], most: int = 30) -> str:
     lines = list(lines)
     cut = [f"... and {len(lines) - most} more"] if len(lines) > most else []
     return "\n".join("  " + line for line in lines[:most] + cut)
+
+
+def _named(network: Network) -> Iterator[tuple[str, Any]]:
+    for path, variable in nnx.to_flat_state(nnx.state(network)):
+        yield _name(path), variable.get_value()
+
+
+def _name(path: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, path))
 
 
 def _abstract(config: NetworkConfig) -> Network:

@@ -25,12 +25,12 @@ class PerspectiveNoise(NamedTuple):
 class Eye(nnx.Module):
     """Multilayer perceptron from the eye trace to three angles in radians; its first layer is not weight-normalised."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: NetworkConfig):
         perspective = config.perspective
         width = perspective.mlp_features
         sizes = [perspective.eye_features] + [width] * perspective.mlp_layers + [3]
         self.layers = nnx.List(
-            Linear(sizes[i], sizes[i + 1], rngs=rngs, weight_norm=i > 0, start_at_zero=i == 0)
+            Linear(sizes[i], sizes[i + 1], weight_norm=i > 0, start_at_zero=i == 0)
             for i in range(len(sizes) - 1)
         )
 
@@ -97,10 +97,10 @@ class RetinalResponse(nnx.Module):
 class Perspective(nnx.Module):
     """The perspective of one video; it is shared by the streams."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: NetworkConfig):
         perspective = config.perspective
         self.max_angle_deg = perspective.max_angle_deg
-        self.eye = Eye(config, rngs=rngs)
+        self.eye = Eye(config)
         self.monitor = Monitor()
         self.luminance = Luminance()
         self.retina = Buffer(
@@ -160,7 +160,7 @@ class Perspective(nnx.Module):
         """Monitor image that a retinal image shows, for display: what lies off the retina is dark or extended."""
         center, axes = self.monitor.placement(None)
         grid = jnp.asarray(geometry.isotropic_grid(height, width), retinal.dtype)
-        rays = center + grid @ axes[:, :2].T
+        rays = center[None, None] + grid @ axes[:, :2].T
         luminance = self.response.inverse(retinal)
 
         def frame(image, rotation):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -40,7 +41,7 @@ class Position(nnx.Module):
 class Feature(nnx.Module):
     """Feature weights and bias of each unit, for one stream."""
 
-    def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs, streams: tuple[int, ...] = ()):
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         # The released model starts at zero; an untrained network then responds 1 to everything.
         self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels)))
         self.bias = nnx.Param(jnp.zeros((*streams, config.num_units)))
@@ -58,7 +59,7 @@ def response(readout: Float[Array, "*batch units"]) -> Float[Array, "*batch unit
 
 
 def poisson_loss(
-    readout: Float[Array, "*batch units"], target: Float[Array, "*batch units"]
+    readout: Float[Array, "*batch units"], target: Float[Array, "*batch units"] | Float[np.ndarray, "*batch units"]
 ) -> Float[Array, "*batch units"]:
     """Poisson loss ``exp(r) - r * y`` per unit and frame; ``readout`` is ``r`` before the exponential."""
     return jnp.exp(readout) - readout * target

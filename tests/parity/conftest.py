@@ -1,0 +1,37 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import recipe  # noqa: E402
+from fnn_jax.config import NetworkConfig  # noqa: E402
+from fnn_jax.convert.run import from_state_dict  # noqa: E402
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Golden file by name."""
+    return lambda name: np.load(GOLDEN / f"{name}.npz")
+
+
+@pytest.fixture(scope="session")
+def shapes():
+    """Keys and shapes of the published architecture with 24 units."""
+    return json.loads((GOLDEN / "shapes.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def config():
+    return NetworkConfig.microns(24)
+
+
+@pytest.fixture(scope="session")
+def parameters(shapes, config):
+    """The remakeable weights, through the converter's table."""
+    return from_state_dict(recipe.weights(shapes), config, "recipe")

@@ -1,0 +1,61 @@
+"""Live comparison with the released PyTorch package, on weights and inputs that are in no file.
+
+Run it where the package is importable: ``PYTHONPATH=path/to/fnn pytest -m released``.
+"""
+
+import numpy as np
+import pytest
+import recipe
+from tolerances import assert_close
+
+from fnn_jax import NetworkConfig, Twin
+from fnn_jax.convert import convert, to_state_dict, write_state_dict
+from fnn_jax.model.parameters import named_parameters
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+build = pytest.importorskip(
+    "fnn.microns.build", reason="the released package (github.com/cajal/fnn) is not importable", exc_type=ImportError
+)
+
+pytestmark = [pytest.mark.released, pytest.mark.filterwarnings("default")]
+
+
+def pair(shapes, units, seed, folder):
+    """A released model, and our twin converted from its file."""
+    scaled = {key: [units, *s[1:]] if key.startswith("readout") else s for key, s in shapes.items()}
+    state = recipe.weights(scaled, seed)
+    model = build.network(units)
+    model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state.items()})
+    torch.save(model.state_dict(), folder / "model.pt")
+    convert(folder / "model.pt", folder / "store")
+    return model, Twin.load(folder / "store")
+
+
+@pytest.mark.parametrize(("units", "seed"), [(5, 1), (133, 2)])
+def test_sixty_frames_of_a_batch(shapes, units, seed, tmp_path):
+    model, twin = pair(shapes, units, seed, tmp_path)
+    stimuli = recipe.video(60, batch=2, seed=seed)
+    eye, behaviour = (recipe.behaviour(60, batch=2, seed=100 * seed + i) for i in range(2))
+    assert_close("live response", twin.predict(stimuli, eye, behaviour), model.predict(stimuli, eye, behaviour))
+
+
+def test_input_forms_and_streams(shapes, tmp_path):
+    model, twin = pair(shapes, 9, 3, tmp_path)
+    stimuli, eye = recipe.video(10, seed=3), recipe.behaviour(10, seed=31)
+    for args in [(stimuli,), (stimuli[..., 0],), (stimuli, eye), (stimuli[:, None], None, eye)]:
+        assert_close("live response", twin.predict(*args), model.predict(*args))
+    units = np.zeros((10, 9))
+    theirs = np.stack([*model.generate_loss(units, stimuli, eye, eye, stream=1)])  # with targets 0: the response
+    assert_close("live response", twin.predict(stimuli, eye, eye, stream=1), theirs)
+
+
+def test_state_dict_goes_back(shapes, tmp_path):
+    """What we write, the released package loads, key for key and bit for bit."""
+    model, twin = pair(shapes, 6, 4, tmp_path)
+    parameters = {name: np.asarray(value) for name, value in named_parameters(twin.network).items()}
+    write_state_dict(tmp_path / "back.pt", to_state_dict(NetworkConfig.microns(6), parameters))
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    assert set(back) == set(model.state_dict())
+    for key, value in model.state_dict().items():
+        assert_close("live state dict", np.float64(back[key].numpy()), np.float64(value.numpy()))
+    model.load_state_dict(back)

@@ -1,0 +1,63 @@
+"""How close to the released code: what is allowed, and what was measured, for every comparison.
+
+``relative`` errors are the largest |ours - theirs| / |theirs|; ``scaled`` ones the largest |ours - theirs| divided by
+the largest |theirs|; ``absolute`` ones are absolute, and ``mixed`` ones relative where |theirs| is above 1. Measured on a CPU (AVX-512) with jax 0.10.2 and jax 0.11.2, whichever was larger.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tolerance(NamedTuple):
+    kind: str
+    allowed: float
+    measured: float
+
+
+TOLERANCES = {
+    # float64 against exact.npz: proves the formulas
+    "exact response": Tolerance("relative", 1e-12, 0),
+    "exact stages": Tolerance("absolute", 1e-12, 0),
+    # float32 against the outputs of the released code in float32
+    "response": Tolerance("relative", 1e-5, 0),
+    "loss": Tolerance("relative", 1e-5, 0),
+    "retinal image": Tolerance("absolute", 1e-4, 0),
+    "modulation": Tolerance("absolute", 1e-6, 0),
+    "feedforward": Tolerance("absolute", 1e-5, 0),
+    "core": Tolerance("absolute", 1e-6, 0),
+    "readout": Tolerance("absolute", 1e-5, 0),
+    "eye rotation": Tolerance("absolute", 1e-6, 0),
+    "monitor projection": Tolerance("mixed", 1e-4, 0),
+    "inverse perspective": Tolerance("absolute", 2e-4, 0),
+    "layers": Tolerance("absolute", 5e-6, 0),
+    "exact gradient": Tolerance("scaled", 1e-3, 0),  # ours in float64, theirs in float32
+    "gradient on pixels": Tolerance("scaled", 1e-4, 0),
+    "gradient on eye and monitor": Tolerance("scaled", 1e-3, 0),
+    "gradient on other parameters": Tolerance("scaled", 1e-4, 0),
+    # live, against the released package on other weights
+    "live response": Tolerance("relative", 1e-5, 0),
+    "live state dict": Tolerance("absolute", 0, 0),
+}
+
+
+def error(kind: str, ours, theirs) -> float:
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    assert np.isfinite(ours).all()
+    difference = np.abs(ours - theirs)
+    if kind == "relative":
+        return float((difference / np.abs(theirs)).max())
+    if kind == "mixed":
+        return float((difference / np.maximum(1, np.abs(theirs))).max())
+    if kind == "scaled":
+        return float(difference.max() / np.abs(theirs).max())
+    return float(difference.max())
+
+
+def assert_close(name: str, ours, theirs) -> None:
+    """Compare by the entry of the table; prints the error, for ``pytest -s``, so that the table can be kept true."""
+    tolerance = TOLERANCES[name]
+    found = error(tolerance.kind, ours, theirs)
+    print(f"\nMEASURED {name}: {found:.2e} of {tolerance.allowed:.0e} ({tolerance.kind})")
+    assert found <= tolerance.allowed, f"{name}: {tolerance.kind} error {found:.3g}, allowed {tolerance.allowed:.3g}"
