@@ -6,4 +6,12 @@ if __name__ != "fnn_jax.convert":
 from fnn_jax.convert.published import PublishedDirectory, read_state_dict, write_state_dict
 from fnn_jax.convert.run import convert, convert_scan, to_state_dict, write_published_scan
 
-__all__ = ["PublishedDirectory", "convert", "convert_scan", "read_state_dict", "to_state_dict", "write_published_scan", "write_state_dict"]
+__all__ = [
+    "PublishedDirectory",
+    "convert",
+    "convert_scan",
+    "read_state_dict",
+    "to_state_dict",
+    "write_published_scan",
+    "write_state_dict",
+]

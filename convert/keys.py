@@ -26,11 +26,11 @@ class Layout:
 
 SAME = Layout(lambda a: a, lambda a: a, lambda s: s)
 # [out, in, time, height, width] -> [time, height, width, in, out]
-CONV = Layout(lambda a: a.transpose(2, 3, 4, 1, 0), lambda a: a.transpose(4, 3, 0, 1, 2), lambda s: (s[4], s[3], *s[:3]))
-# [out, in, 1, 1, 1] -> [in, out]
-LINEAR = Layout(
-    lambda a: a[:, :, 0, 0, 0].T, lambda a: a.T[:, :, None, None, None], lambda s: (s[1], s[0], 1, 1, 1)
+CONV = Layout(
+    lambda a: a.transpose(2, 3, 4, 1, 0), lambda a: a.transpose(4, 3, 0, 1, 2), lambda s: (s[4], s[3], *s[:3])
 )
+# [out, in, 1, 1, 1] -> [in, out]
+LINEAR = Layout(lambda a: a[:, :, 0, 0, 0].T, lambda a: a.T[:, :, None, None, None], lambda s: (s[1], s[0], 1, 1, 1))
 # [unit, 1, channel] -> [unit, channel], and [unit, 1] -> [unit]: the published units have one readout each
 ONE_READOUT = Layout(lambda a: a[:, 0], lambda a: a[:, None], lambda s: (s[0], 1, *s[1:]))
 

@@ -112,9 +112,7 @@ def write_published_scan(
     units.reset_index()[["session", "scan_idx", "unit_id", "readout_id"]].to_csv(directory / "units.csv", index=False)
 
 
-def from_state_dict(
-    state: Mapping[str, np.ndarray], config: NetworkConfig, source: str
-) -> dict[str, np.ndarray]:
+def from_state_dict(state: Mapping[str, np.ndarray], config: NetworkConfig, source: str) -> dict[str, np.ndarray]:
     """Parameters of a network from a state dict; strict.
 
     Raises:

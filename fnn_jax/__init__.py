@@ -12,8 +12,6 @@ from fnn_jax.model.readout import poisson_loss
 from fnn_jax.twin import Twin
 from fnn_jax.version import __version__
 
-
-
 __all__ = [
     "CheckpointError",
     "Inputs",

@@ -111,12 +111,14 @@ def _read_metadata(path: Path):
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         found = metadata.get("format") if isinstance(metadata, dict) else None
         raise CheckpointError(
-            f"{path} holds an Orbax checkpoint of the format {found!r}, expected {FORMAT!r}. "
-            "Convert the weights again with this version of fnn_jax."
+            f"{path} is damaged, or was not written by this version of fnn_jax: its format is {found!r}, expected "
+            f"{FORMAT!r}. Convert the weights again."
         )
     record = {name: value for name, value in metadata.items() if name != "record_sha256"}
     if _json_sha256(record) != metadata.get("record_sha256"):
         raise _damaged(path, ["its metadata differ from their SHA-256"])
+    if not isinstance(stored.metadata, dict):
+        raise _damaged(path, ["Orbax cannot list its arrays"])
     return stored.metadata, metadata
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``fnn-jax VERB``. What a verb needs is imported when it is used, so that ``--help`` is immediate."""
+"""The command line: ``fnn-jax VERB``. What a verb needs (torch, matplotlib, Orbax) is imported when it is used."""
 
 import argparse
 import sys
@@ -49,7 +49,9 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory", metavar="DIR", help="folder of weights: the published files, or one written by fnn-jax convert"
     )
-    parser.add_argument("--scan", metavar="8-5", help="session and scan; may be left out where the folder holds one scan")
+    parser.add_argument(
+        "--scan", metavar="8-5", help="session and scan; may be left out where the folder holds one scan"
+    )
 
 
 def _add_convert(verbs) -> None:
@@ -59,7 +61,9 @@ def _add_convert(verbs) -> None:
         description="Convert published weights, or a twin trained with the released package, into a folder that loads "
         "without PyTorch. Everything is checked: keys, shapes, checksums. DEST appears when all of it is complete.",
     )
-    parser.add_argument("source", metavar="SOURCE", help="folder with params_core.pt, params_8_5.pt ..., or one .pt file")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="folder with params_core.pt, params_8_5.pt ..., or one .pt file"
+    )
     parser.add_argument("destination", metavar="DEST", help="folder to write")
     parser.add_argument("--scans", nargs="+", metavar="8-5", help="only these scans of a folder (default: all)")
     parser.add_argument("--name", default="twin", help="name of the scan of a single .pt file (default: %(default)s)")

@@ -16,7 +16,9 @@ def _require_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         label = f"{type(config).__name__}.{name}"
-        _require(isinstance(value, int) and not isinstance(value, bool) and value > 0, label, value, "a positive integer")
+        _require(
+            isinstance(value, int) and not isinstance(value, bool) and value > 0, label, value, "a positive integer"
+        )
 
 
 def _require_dropout(config: Any) -> None:
@@ -74,12 +76,16 @@ class FeedforwardConfig:
         _require_dropout(self)
         per_block = ("channels", "groups", "layers", "temporal_kernels", "spatial_kernels", "pools")
         lengths = {name: len(getattr(self, name)) for name in per_block}
-        _require(len(set(lengths.values())) == 1, "FeedforwardConfig", lengths, "tuples of equal length, one entry per block")
+        _require(
+            len(set(lengths.values())) == 1, "FeedforwardConfig", lengths, "tuples of equal length, one entry per block"
+        )
         for name in per_block:
             values = getattr(self, name)
             _require(all(v > 0 for v in values), f"FeedforwardConfig.{name}", values, "positive integers")
         for channels, groups in zip(self.channels, self.groups, strict=True):
-            _require(channels % groups == 0, "FeedforwardConfig.channels", channels, f"a multiple of its {groups} groups")
+            _require(
+                channels % groups == 0, "FeedforwardConfig.channels", channels, f"a multiple of its {groups} groups"
+            )
         _require(
             (self.input_kernel - self.input_stride) % 2 == 0,
             "FeedforwardConfig.input_kernel",
@@ -105,15 +111,15 @@ class RecurrentConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
-        _require_positive(
-            self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel"
-        )
+        _require_positive(self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel")
         _require_dropout(self)
         _require(self.groups > 1, "RecurrentConfig.groups", self.groups, "at least 2")
         _require(self.kernel % 2 == 1, "RecurrentConfig.kernel", self.kernel, "an odd size")
         for name in ("in_channels", "hidden_channels", "common_channels"):
             value = getattr(self, name)
-            _require(value % self.groups == 0, f"RecurrentConfig.{name}", value, f"a multiple of its {self.groups} groups")
+            _require(
+                value % self.groups == 0, f"RecurrentConfig.{name}", value, f"a multiple of its {self.groups} groups"
+            )
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,7 @@ class NetworkConfig:
     recurrent: RecurrentConfig = RecurrentConfig()
 
     def __post_init__(self):
-        _require_positive(
-            self, "num_units", "num_streams", "stimulus_height", "stimulus_width", "stimulus_channels"
-        )
+        _require_positive(self, "num_units", "num_streams", "stimulus_height", "stimulus_width", "stimulus_channels")
         scale = self.feedforward.input_stride
         for pool in self.feedforward.pools:
             scale *= pool

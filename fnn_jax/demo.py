@@ -28,9 +28,7 @@ docs/weights.md has the address and the checksum."""
 WEIGHTS = "foundational_model_weights_and_metadata_v1.zip, 222 MB"
 
 
-def run_demo(
-    output: str | os.PathLike, directory: str | os.PathLike | None = None, scan: str | None = None
-) -> None:
+def run_demo(output: str | os.PathLike, directory: str | os.PathLike | None = None, scan: str | None = None) -> None:
     """Predict and draw; writes ``responses.npz`` and ``responses.png`` into ``output``.
 
     Args:
@@ -115,7 +113,9 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
         time_s = np.arange(len(video)) / FRAMES_PER_SECOND
         for unit in units:
             axes.plot(time_s, responses[name][:, unit], linewidth=1, label=f"unit {unit}")
-        axes.plot(time_s, responses[name].mean(1), color="black", linewidth=2.5, label=f"mean of {twin.num_units} units")
+        axes.plot(
+            time_s, responses[name].mean(1), color="black", linewidth=2.5, label=f"mean of {twin.num_units} units"
+        )
         axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / FRAMES_PER_SECOND))
         axes.set_title(name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)

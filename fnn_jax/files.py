@@ -45,7 +45,9 @@ def refuse_existing(path: Path, overwrite: bool = False) -> None:
     """Raise ``FileExistsError`` where writing to ``path`` would replace something that nobody asked to replace."""
     empty = path.is_dir() and not any(path.iterdir())
     if path.exists() and not empty and not overwrite:
-        raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name, or ask to overwrite it.")
+        raise FileExistsError(
+            f"{path} exists already and is kept as it is. Choose another name, or ask to overwrite it."
+        )
 
 
 @contextlib.contextmanager

@@ -75,12 +75,12 @@ def check_inputs(stimuli: Any, perspectives: Any, modulations: Any, config: Netw
 
 
 def _as_array(name: str, values: Any) -> Any:
-    if isinstance(values, (np.ndarray, jax.Array)):
+    if isinstance(values, jax.Array):
         return values
     if not hasattr(values, "__array__") and not hasattr(values, "__len__") and hasattr(values, "__iter__"):
         values = list(values)  # a generator of frames
     try:
-        array = np.asarray(values)
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)  # a memory map stays one
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as one array: {error}. Give frames of equal shape.") from error
     if array.dtype == object:

@@ -44,7 +44,9 @@ def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
     published = _published(directory)
     if scan is None:
         if len(published) != 1:
-            raise ValueError(f"scan is not given, and {directory} holds {len(published)} scans: {', '.join(published)}.")
+            raise ValueError(
+                f"scan is not given, and {directory} holds {len(published)} scans: {', '.join(published)}."
+            )
         (scan,) = published
     return Twin.load(_converted(directory, scan), scan)
 

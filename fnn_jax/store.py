@@ -57,7 +57,9 @@ class Store:
     def scans(self) -> list[str]:
         """Names of the scans, such as ``8-5``, in order of session and scan."""
         names = (path.name for path in (self.directory / "scans").iterdir() if not path.name.startswith("."))
-        return sorted(names, key=lambda name: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split("-")])
+        return sorted(
+            names, key=lambda name: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split("-")]
+        )
 
     def only_scan(self) -> str:
         """The name of the scan of a store that holds just one."""
@@ -184,5 +186,7 @@ def _read_units(path: Path, sha256: str) -> pd.DataFrame:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Convert the weights again.") from error
     if hashlib.sha256(table).hexdigest() != sha256:
-        raise CheckpointError(f"{path} differs from its SHA-256: it was changed or is damaged. Convert the weights again.")
+        raise CheckpointError(
+            f"{path} differs from its SHA-256: it was changed or is damaged. Convert the weights again."
+        )
     return pd.read_csv(io.BytesIO(table), index_col="readout_id")

@@ -64,9 +64,7 @@ class Twin:
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
-        save_network(
-            directory, self.network, scan=self.name, units=self.units, label=self.label, overwrite=overwrite
-        )
+        save_network(directory, self.network, scan=self.name, units=self.units, label=self.label, overwrite=overwrite)
 
     def predict(
         self,

@@ -185,9 +185,7 @@ class Recurrent(nnx.Module):
         shared = {"streams": streams}
         gain = 3**-0.5  # three maps are added up
         self.hidden_map = InterGroup(hidden, inner, groups=groups, gain=gain, **shared)
-        self.feedforward_map = Conv(
-            config.feedforward.out_channels, inner, out_groups=groups, gain=gain, **shared
-        )
+        self.feedforward_map = Conv(config.feedforward.out_channels, inner, out_groups=groups, gain=gain, **shared)
         self.modulation_map = Conv(
             config.modulation.lstm_features, inner, out_groups=groups, gain=gain, bias=None, **shared
         )

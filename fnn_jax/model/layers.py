@@ -267,9 +267,7 @@ class InterGroup(WeightNormed):
 
     input_axes = (-3, -1)
 
-    def __init__(
-        self, channels: int, out_channels: int, *, groups: int, gain: float, streams: tuple[int, ...]
-    ):
+    def __init__(self, channels: int, out_channels: int, *, groups: int, gain: float, streams: tuple[int, ...]):
         group_out = out_channels // groups
         shape = (groups, groups - 1, group_out, channels // groups)
         self._initialise(shape, (groups, group_out), streams, True, gain, None)

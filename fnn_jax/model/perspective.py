@@ -30,8 +30,7 @@ class Eye(nnx.Module):
         width = perspective.mlp_features
         sizes = [perspective.eye_features] + [width] * perspective.mlp_layers + [3]
         self.layers = nnx.List(
-            Linear(sizes[i], sizes[i + 1], weight_norm=i > 0, start_at_zero=i == 0)
-            for i in range(len(sizes) - 1)
+            Linear(sizes[i], sizes[i + 1], weight_norm=i > 0, start_at_zero=i == 0) for i in range(len(sizes) - 1)
         )
 
     def __call__(self, eye: Float[Array, "time eye_features"]) -> Float[Array, "time 3"]:

@@ -7,9 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import recipe  # noqa: E402
-from fnn_jax.config import NetworkConfig  # noqa: E402
-from fnn_jax.convert.run import from_state_dict  # noqa: E402
+import recipe
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.convert.run import from_state_dict
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -43,7 +43,9 @@ def test_stages(exact, golden, frame):
     assert_close("exact stages", features["retina"][::4, ::4, 0], expected[f"perspective{frame}"])
     assert_close("exact stages", features["modulation"], expected[f"modulation{frame}"])
     for ours, theirs in (("feedforward", "feedforward"), ("core", "recurrent")):
-        assert_close("exact stages", np.moveaxis(features[ours], -1, 1)[:, ::16, ::3, ::3], expected[f"{theirs}{frame}"])
+        assert_close(
+            "exact stages", np.moveaxis(features[ours], -1, 1)[:, ::16, ::3, ::3], expected[f"{theirs}{frame}"]
+        )
     assert_close("exact stages", features["readout"], expected[f"readout{frame}"])
 
 

@@ -1,0 +1,50 @@
+import os
+import platform
+
+import pytest
+
+from fnn_jax.files import whole_directory, whole_file
+
+
+def test_directory_appears_at_the_end(tmp_path):
+    with whole_directory(tmp_path / "a" / "b") as folder:
+        (folder / "x").write_text("1")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "x").read_text() == "1" and os.listdir(tmp_path / "a") == ["b"]
+
+
+def test_an_error_leaves_nothing_and_keeps_what_was_there(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "x").write_text("old")
+    (tmp_path / "file.txt").write_text("old")
+    with pytest.raises(RuntimeError), whole_directory(tmp_path / "kept", overwrite=True) as folder:
+        (folder / "x").write_text("new")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "file.txt") as path:
+        path.write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "kept" / "x").read_text() == (tmp_path / "file.txt").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["file.txt", "kept"]
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    (tmp_path / "file.txt").write_text("old")
+    with whole_file(tmp_path / "file.txt") as path:
+        path.write_text("new")
+        assert (tmp_path / "file.txt").read_text() == "old" and path.suffix == ".txt"
+    assert (tmp_path / "file.txt").read_text() == "new" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_only_what_dead_processes_of_this_machine_left_is_cleared(tmp_path):
+    dead = 2**22 + 1  # above the largest process number of Linux
+    names = {
+        "dead": f".store.incomplete-{platform.node()}-{dead}-abc",
+        "alive": f".store.incomplete-{platform.node()}-{os.getpid()}-abc",
+        "elsewhere": f".store.incomplete-other-{dead}-abc",
+        "another": f".storehouse.incomplete-{platform.node()}-{dead}-abc",
+    }
+    for name in names.values():
+        (tmp_path / name).mkdir()
+    with whole_directory(tmp_path / "store"):
+        pass
+    assert {key for key, name in names.items() if (tmp_path / name).exists()} == {"alive", "elsewhere", "another"}

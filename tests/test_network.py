@@ -1,0 +1,318 @@
+"""The network as pure functions: state in, state out, under plain JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import disturb
+from flax import nnx
+
+from fnn_jax import Inputs, Network, NetworkConfig
+from fnn_jax.demo import random_network
+from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.network import CHUNK_FRAMES, _chunk_length
+
+FRAMES, BATCH = CHUNK_FRAMES, 2
+
+
+def make_inputs(frames=FRAMES, batch=BATCH, seed=0):
+    random = np.random.default_rng(seed)
+    return Inputs(
+        jnp.asarray(random.integers(0, 256, (frames, batch, 18, 32, 1), dtype=np.uint8)),
+        jnp.asarray(random.standard_normal((frames, batch, 2)), jnp.float32),
+        jnp.asarray(random.standard_normal((frames, batch, 2)), jnp.float32),
+    )
+
+
+def as_pixels(stimulus):
+    return stimulus.astype(jnp.float32) / 255
+
+
+def frames_of(inputs, start, stop):
+    return jax.tree.map(lambda a: a[start:stop], inputs)
+
+
+@pytest.fixture(scope="module")
+def rollout():
+    return jax.jit(lambda network, state, inputs: network.rollout(state, inputs, features=network.feature_names))
+
+
+@pytest.fixture(scope="module")
+def whole(network, rollout):
+    inputs = make_inputs()
+    return inputs, *rollout(network, network.init_state(BATCH), inputs)
+
+
+def assert_same(ours, theirs, tolerance=5e-5):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_the_inputs_matter(network, rollout, whole):
+    """Every input moves the responses, so that the comparisons here compare something."""
+    inputs, _, output = whole
+    for name in Inputs._fields:
+        other = inputs._replace(**{name: jnp.roll(getattr(inputs, name), 1, axis=0)})
+        _, changed = rollout(network, network.init_state(BATCH), other)
+        assert np.abs(changed.responses - output.responses).max() > 1e-4, name
+
+
+def test_split_rollout_equals_the_whole(network, rollout, whole):
+    split = 3
+    inputs, final_state, output = whole
+    state, first = rollout(network, network.init_state(BATCH), frames_of(inputs, 0, split))
+    state, second = rollout(network, state, frames_of(inputs, split, FRAMES))
+    assert_same(state, final_state)
+    assert_same(jax.tree.map(lambda a, b: np.concatenate([a, b]), first, second), output)
+
+
+def test_rollout_equals_repeated_step(network, whole):
+    inputs, final_state, output = whole
+    step = jax.jit(lambda network, state, inputs: network.step(state, inputs, features=network.feature_names))
+    state, outputs = network.init_state(BATCH), []
+    for frame in range(FRAMES):
+        state, one = step(network, state, jax.tree.map(lambda a, t=frame: a[t], inputs))
+        outputs.append(one)
+    assert_same(state, final_state)
+    assert_same(jax.tree.map(lambda *a: np.stack(a), *outputs), output)
+
+
+def test_whole_chunks_and_a_remainder(network):
+    inputs = make_inputs(2 * CHUNK_FRAMES + 3, BATCH)
+    final_state, output = jax.jit(network.rollout)(network.init_state(BATCH), inputs)
+    state, steps = jax.jit(lambda inputs: jax.lax.scan(network.step, network.init_state(BATCH), inputs))(inputs)
+    assert_same(state, final_state)
+    assert_same(output.responses, steps.responses, tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("frames", "length"), [(1, 8), (5, 5), (8, 8), (12, 6), (13, 8), (16, 8), (90, 6), (300, 6), (89, 8)]
+)
+def test_chunks_divide_the_frames_where_they_can(frames, length):
+    assert _chunk_length(frames) == length
+
+
+def test_a_batch_is_its_videos(network, rollout, whole):
+    inputs, final_state, output = whole
+    for video in range(BATCH):
+        one = jax.tree.map(lambda a, n=video: a[:, n : n + 1], inputs)
+        state, alone = rollout(network, network.init_state(1), one)
+        assert_same(state, jax.tree.map(lambda a, n=video: a[n : n + 1], final_state))
+        assert_same(alone, jax.tree.map(lambda a, n=video: a[:, n : n + 1], output))
+
+
+def test_vmap_over_videos_equals_a_batch(network, whole):
+    inputs, _, output = whole
+
+    def one(video):
+        return network.rollout(network.init_state(1), jax.tree.map(lambda a: a[:, None], video))[1].responses[:, 0]
+
+    assert_same(jax.jit(jax.vmap(one, in_axes=1, out_axes=1))(inputs), output.responses)
+
+
+def test_all_streams_at_once_equal_one_after_the_other(network, monkeypatch):
+    """The way taken on accelerators, ``vmap``, gives what the loop on a CPU gives; gradients too."""
+    inputs = frames_of(make_inputs(), 0, 3)
+
+    def loss(network, pixels):
+        _, output = network.rollout(network.init_state(BATCH), inputs._replace(stimulus=pixels))
+        return output.responses.sum(), output.responses
+
+    def run():
+        run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+        return run(network, as_pixels(inputs.stimulus))
+
+    looped = run()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert_same(run(), looped, tolerance=1e-4)
+
+
+def test_streams(network, whole):
+    inputs, _, output = whole
+    runs = 0
+
+    def one(network, stream):
+        nonlocal runs
+        runs += 1
+        return network.rollout(network.init_state(BATCH), inputs, stream=stream, features=("readout", "core"))[1]
+
+    one = jax.jit(one)
+    for stream in range(network.config.num_streams):
+        alone = one(network, stream)
+        assert_same(alone.features["readout"][:, :, 0], output.features["readout"][:, :, stream])
+        assert_same(alone.features["core"][:, :, 0], output.features["core"][:, :, stream])
+        assert_same(alone.responses, np.exp(output.features["readout"][:, :, stream]))
+    assert runs == 1  # a traced index compiles once
+    assert_same(np.exp(output.features["readout"].mean(2)), output.responses)
+
+
+def test_one_stream_moves_only_its_own_state(network):
+    state = network.init_state(1)
+    after, _ = jax.jit(lambda s: network.rollout(s, make_inputs(2, 1), stream=1))(state)
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(old[:, 0], new[:, 0])
+    assert np.any(after.core.recurrent.hidden[:, 1] != 0)
+
+
+def test_folded_network_computes_the_same(network, rollout, whole):
+    inputs, final_state, output = whole
+    folded = jax.jit(Network.fold_weight_norm)(network)
+    assert folded.core.recurrent.query.weight_norm is False and folded.core.recurrent.conv.gain is None
+    assert_same(rollout(folded, network.init_state(BATCH), inputs), (final_state, output))
+    again = fold_weight_norm(folded)
+    assert_same(jax.tree.leaves(again), jax.tree.leaves(folded), tolerance=0)
+
+
+def test_periphery(network):
+    """Dark and extended differ just where the monitor ends; unknown names are refused."""
+    inputs = make_inputs(2, 1)
+    dark, extend = (
+        np.asarray(network.perspective(inputs.stimulus[:, 0], inputs.eye[:, 0], None, name))
+        for name in ("dark", "extend")
+    )
+    black = dark.min()  # the response to no light
+    differs = dark != extend
+    assert differs.any() and not differs.all()
+    assert np.isclose(dark[differs], black).mean() > 0.5
+    with pytest.raises(ValueError, match=r"periphery is 'bright'; expected one of \('dark', 'extend'\)"):
+        network.rollout(network.init_state(1), inputs, periphery="bright")
+
+
+def test_options_are_checked(network):
+    inputs = make_inputs(1, 1)
+    with pytest.raises(ValueError, match="stream is 2; expected None or an index from 0 to 1"):
+        network.rollout(network.init_state(1), inputs, stream=2)
+    with pytest.raises(ValueError, match=r"unknown names \['cores'\]; expected names out of \('retina'"):
+        network.rollout(network.init_state(1), inputs, features=("cores",))
+
+
+def test_noise_is_drawn_once_a_sequence_from_the_key_alone(network, rollout, whole):
+    """The draws stay in the state, so a split rollout sees the same; the videos of a batch see different ones."""
+    inputs = jax.tree.map(lambda a: jnp.repeat(a[:, :1], BATCH, axis=1), make_inputs())
+    state = network.init_state(BATCH, jax.random.key(1))
+    final, output = rollout(network, state, inputs)
+    assert_same(final.noise, state.noise, tolerance=0)
+    middle, first = rollout(network, state, frames_of(inputs, 0, 3))
+    _, second = rollout(network, middle, frames_of(inputs, 3, FRAMES))
+    assert_same(np.concatenate([first.responses, second.responses]), output.responses)
+    assert np.abs(output.responses[:, 0] - output.responses[:, 1]).max() > 1e-3
+    same, other = (rollout(network, network.init_state(BATCH, jax.random.key(k)), inputs)[1] for k in (1, 2))
+    np.testing.assert_array_equal(same.responses, output.responses)
+    assert np.abs(other.responses - output.responses).max() > 1e-3
+    quiet = rollout(network, network.init_state(BATCH), inputs)[1]
+    assert np.abs(quiet.responses - output.responses).max() > 1e-3
+
+
+def test_monitor_and_position_noise_have_the_stated_spread(network):
+    noise = network.init_state(4000, jax.random.key(0)).noise
+    for draws in (noise.perspective.center, noise.perspective.angle, noise.readout.position):
+        assert abs(float(draws.mean())) < 0.05 and abs(float(draws.std()) - 1) < 0.05
+    center, _ = network.perspective.monitor.placement(jax.tree.map(lambda a: a[0], noise.perspective))
+    expected = (
+        network.perspective.monitor.center[...]
+        + noise.perspective.center[0] * network.perspective.monitor.center_std[...]
+    )
+    np.testing.assert_allclose(center, expected, rtol=1e-6)
+    position = network.readout.position
+    moved = position(jax.tree.map(lambda a: a[0], noise.readout))
+    shift = np.einsum("uij,uj->ui", position.spread[...], noise.readout.position[0])
+    np.testing.assert_allclose(moved, np.tanh(np.asarray(position.mean[...]) + shift), rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def dropout_network():
+    values = NetworkConfig.tiny(4).to_dict()
+    for stage in ("modulation", "feedforward", "recurrent"):
+        values[stage]["dropout"] = 0.5
+    return disturb(random_network(NetworkConfig.from_dict(values)))
+
+
+def test_dropout_masks_channels_for_a_sequence(dropout_network):
+    inputs = make_inputs(4, 1)
+    state = dropout_network.init_state(1, jax.random.key(0))
+    masks = jax.tree.leaves((state.noise.modulation, state.noise.core))
+    assert len(masks) == 2 + 4 + 2
+    assert {float(v) for mask in masks for v in np.unique(mask)} == {0.0, 2.0}
+    run = jax.jit(lambda state: dropout_network.rollout(state, inputs, features=("recurrent.hidden", "modulation"))[1])
+    output = run(state)
+    hidden = np.asarray(output.features["recurrent.hidden"])  # [time, 1, stream, height, width, channel]
+    dropped = np.asarray(state.noise.core.recurrent.hidden[0]).reshape(2, -1) == 0
+    for stream in range(2):
+        silent = (hidden[:, 0, stream] == 0).all((0, 1, 2))
+        np.testing.assert_array_equal(silent, dropped[stream])
+    np.testing.assert_array_equal(
+        (np.asarray(output.features["modulation"])[:, 0] == 0).all(0), np.asarray(state.noise.modulation.hidden[0]) == 0
+    )
+    quiet = run(dropout_network.init_state(1))
+    assert np.abs(quiet.responses - output.responses).max() > 1e-4
+    assert dropout_network.init_state(1).noise is None
+
+
+def test_no_dropout_draws_no_masks(network):
+    noise = network.init_state(1, jax.random.key(0)).noise
+    assert noise.modulation is None and noise.core == (None, None)
+
+
+def test_gradients_against_finite_differences(network):
+    """On the pixels and on every parameter, in float64."""
+    with jax.enable_x64(True):
+        network = jax.tree.map(lambda a: a.astype(np.float64), network)
+        inputs = make_inputs(3, 2)
+        traces = [a.astype(jnp.float64) for a in (inputs.eye, inputs.behaviour)]
+        state = network.init_state(2, jax.random.key(0))
+
+        @jax.jit
+        def loss(network, pixels):
+            _, output = network.rollout(state, Inputs(pixels, *traces))
+            return jnp.sum(jnp.sin(3 * output.readout))
+
+        arguments = network, 0.1 + 0.8 * inputs.stimulus.astype(jnp.float64) / 255
+        gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))(*arguments)
+        random, epsilon, checked = np.random.default_rng(0), 1e-7, 0
+        paths = jax.tree_util.tree_flatten_with_path(arguments)[0]
+        leaves, structure = jax.tree.flatten(arguments)
+        for index, (path, leaf) in enumerate(paths):
+            name = jax.tree_util.keystr(path)
+            if "luminance" in name or "perspective.retina" in name:
+                continue  # constants
+            direction = jnp.asarray(random.standard_normal(leaf.shape))
+            moved = [
+                structure.unflatten([*leaves[:index], leaf + step * direction, *leaves[index + 1 :]])
+                for step in (epsilon, -epsilon)
+            ]
+            numeric = (loss(*moved[0]) - loss(*moved[1])) / (2 * epsilon)
+            analytic = jnp.vdot(jax.tree.leaves(gradient)[index], direction)
+            scale = max(1e-4, abs(float(numeric)))
+            assert abs(float(numeric - analytic)) < 1e-5 * scale + 1e-7, (name, float(numeric), float(analytic))
+            checked += 1
+    assert checked > 60
+
+
+def test_gradients_reach_pixels_of_every_frame_that_can_matter(network):
+    inputs = make_inputs(5, 1)
+    pixels = as_pixels(inputs.stimulus)
+
+    def last(pixels):
+        return network.rollout(network.init_state(1), inputs._replace(stimulus=pixels))[1].responses[3].sum()
+
+    gradient = np.abs(jax.jit(jax.grad(last))(pixels)).max((1, 2, 3, 4))
+    assert (gradient[:4] > 0).all() and gradient[4] == 0  # nothing comes from the future
+
+
+def test_new_network_starts_as_the_released_one():
+    """Uniform within the bounds of each layer; eye and behaviour without effect; responses 1."""
+    network = Network(NetworkConfig.tiny(3), rngs=nnx.Rngs(0))
+    weight = np.asarray(network.core.recurrent.conv.weight[...])
+    bound = (9 * weight.shape[-2]) ** -0.5
+    assert 0.9 * bound < np.abs(weight).max() <= bound
+    assert not network.perspective.eye.layers[0].weight[...].any() and not network.modulation.linear.weight[...].any()
+    assert np.all(network.core.recurrent.input_gate.bias[...] == -1) and np.all(
+        network.modulation.lstm.forget_gate.bias[...] == 1
+    )
+    first = np.asarray(network.core.feedforward.inputs[0].weight[...])
+    assert 0.9 * (3 / 16) ** 0.5 < np.abs(first).max() <= (3 / 16) ** 0.5
+    responses = jax.jit(network.rollout)(network.init_state(1), make_inputs(2, 1))[1].responses
+    np.testing.assert_array_equal(responses, 1)
+    same = Network(NetworkConfig.tiny(3), rngs=nnx.Rngs(0))
+    assert_same(jax.tree.leaves(same), jax.tree.leaves(network), tolerance=0)

@@ -1,0 +1,140 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fnn_jax import Twin
+from fnn_jax import twin as twin_module
+from fnn_jax.inputs import CheckedInputs
+from fnn_jax.model.network import CHUNK_FRAMES
+
+FRAMES = 2 * CHUNK_FRAMES + 3
+
+
+@pytest.fixture(scope="module")
+def video():
+    return np.random.default_rng(0).integers(0, 256, (FRAMES, 18, 32), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def traces():
+    return np.random.default_rng(1).standard_normal((2, FRAMES, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def responses(twin, video, traces):
+    return twin.predict(video, *traces)
+
+
+def test_predict_gives_numpy(responses, twin):
+    assert isinstance(responses, np.ndarray) and responses.dtype == np.float32
+    assert responses.shape == (FRAMES, twin.num_units) and (responses > 0).all()
+    assert responses.std(0).min() > 1e-3
+
+
+def test_input_forms_agree(twin, video, traces, responses):
+    for stimuli in (video[..., None], list(video), jnp.asarray(video)):
+        np.testing.assert_array_equal(twin.predict(stimuli, *traces), responses)
+    np.testing.assert_allclose(twin.predict(video / 255, *traces), responses, rtol=1e-5)
+    np.testing.assert_array_equal(twin.predict(video[:, None, ..., None], *traces)[:, 0], responses)
+    np.testing.assert_array_equal(twin.predict(video, traces[0][:, None], traces[1]), responses[:, None])
+
+
+def test_batch_is_broadcast(twin, video, traces, responses):
+    batch = np.stack([traces[0], -traces[0]], axis=1)
+    both = twin.predict(video, batch, traces[1])
+    assert both.shape == (FRAMES, 2, twin.num_units)
+    np.testing.assert_allclose(both[:, 0], responses, rtol=1e-5)
+    assert np.abs(both[:, 1] - responses).max() > 1e-3
+
+
+def test_rollout_is_predict_in_jax(twin, video, traces, responses):
+    np.testing.assert_allclose(jax.jit(twin.rollout)(video, *traces), responses, rtol=1e-5)
+
+
+def test_gradient_with_plain_jax(twin, video):
+    gradient = jax.grad(lambda video: twin.rollout(video).mean())(video[:2] / np.float32(255))
+    assert gradient.shape == (2, 18, 32) and np.isfinite(gradient).all() and (gradient != 0).any()
+
+
+def test_stream_and_periphery(twin, video, traces, responses):
+    streams = [np.log(twin.predict(video, *traces, stream=s)) for s in range(twin.config.num_streams)]
+    np.testing.assert_allclose(np.exp(np.mean(streams, 0)), responses, rtol=1e-5)
+    assert np.abs(twin.predict(video, *traces, periphery="extend") - responses).max() > 1e-4
+    for options, message in (({"stream": 2}, "stream is 2"), ({"periphery": "gray"}, "periphery is 'gray'")):
+        with pytest.raises(ValueError, match=message):
+            twin.predict(video, **options)
+
+
+def test_features_by_name(twin, video, traces, responses):
+    features = twin.features(video, ["retina", "readout", "feedforward.block0"], *traces)
+    assert list(features) == ["retina", "readout", "feedforward.block0"]
+    assert features["retina"].shape == (FRAMES, 16, 24, 1)
+    assert features["feedforward.block0"].shape == (FRAMES, 2, 4, 6, 12)
+    np.testing.assert_allclose(np.exp(features["readout"].mean(1)), responses, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"unknown names \['maps'\]"):
+        twin.features(video, "maps")
+
+
+def test_step_by_step_from_disk_equals_predict(twin, video, traces, responses, tmp_path):
+    """A closed loop: the state is explicit, is saved in the middle, and continues."""
+    state, before = twin.init_state(), twin.init_state()
+    for frame in range(4):
+        state, response = twin.step(state, video[frame], traces[0][frame], traces[1][frame])
+        np.testing.assert_allclose(response, responses[frame], rtol=1e-5)
+    leaves, structure = jax.tree.flatten(state)
+    np.savez(tmp_path / "state.npz", *leaves)
+    loaded = np.load(tmp_path / "state.npz")
+    restored = structure.unflatten([jnp.asarray(loaded[name]) for name in loaded.files])
+    for frame in range(4, 7):
+        restored, response = twin.step(restored, video[frame], traces[0][frame], traces[1][frame])
+        state, same = twin.step(state, video[frame], traces[0][frame], traces[1][frame])
+        np.testing.assert_array_equal(response, same)
+    for ours, untouched in zip(jax.tree.leaves(before), jax.tree.leaves(twin.init_state()), strict=True):
+        np.testing.assert_array_equal(ours, untouched)
+
+
+def test_step_of_a_batch(twin, video):
+    state, one = twin.step(twin.init_state(2), video[0])
+    assert one.shape == (2, twin.num_units)
+    _, both = twin.step(state, np.stack([video[1], video[2]])[..., None])
+    assert np.abs(both[0] - both[1]).max() > 1e-4
+    with pytest.raises(ValueError, match=r"a batch of 3, the state one of 2. Make the state with init_state\(3\)"):
+        twin.step(state, np.zeros((3, 18, 32, 1), np.uint8))
+
+
+def test_one_compilation_for_every_length(twin, video):
+    twin.predict(video[:3])
+    compiled = twin_module._rollout._cache_size()
+    for frames in (1, 9, FRAMES):
+        twin.predict(video[:frames])
+    assert twin_module._rollout._cache_size() == compiled
+
+
+def test_long_videos_are_read_in_chunks(twin, monkeypatch, tmp_path):
+    """A video on disk is never read whole: at most one chunk at a time is asked for."""
+    frames = 20 * CHUNK_FRAMES + 5
+    on_disk = np.lib.format.open_memmap(tmp_path / "v.npy", "w+", np.uint8, (frames, 18, 32))
+    on_disk[:] = np.random.default_rng(0).integers(0, 256, on_disk.shape)
+    asked = []
+    chunk = CheckedInputs.chunk
+
+    def spy(self, start, stop, *rest):
+        asked.append(stop - start)
+        assert isinstance(self.stimuli, np.memmap)
+        return chunk(self, start, stop, *rest)
+
+    monkeypatch.setattr(CheckedInputs, "chunk", spy)
+    responses = twin.predict(np.load(tmp_path / "v.npy", mmap_mode="r"))
+    assert max(asked) == CHUNK_FRAMES and sum(asked) == frames == len(responses)
+
+
+def test_save_and_load(twin, video, tmp_path):
+    twin.save(tmp_path / "saved")
+    loaded = Twin.load(tmp_path / "saved")
+    assert repr(loaded) == repr(twin) == "Twin(twin: 7 units, 2 streams, random weights)"
+    np.testing.assert_array_equal(loaded.predict(video), twin.predict(video))
+    with pytest.raises(FileExistsError, match="exists already and is kept"):
+        twin.save(tmp_path / "saved")
+    twin.save(tmp_path / "saved", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
