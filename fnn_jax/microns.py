@@ -70,8 +70,8 @@ def _published(directory: Path) -> list[str]:
         raise CheckpointError(f"{directory} does not exist. Give the folder of the published files or a converted one.")
     if not PublishedDirectory.is_one(directory):
         raise CheckpointError(
-            f"{directory} holds no weights: neither converted ones (folders 'core' and 'scans') nor the published files "
-            "(params_core.pt, params_8_5.pt, ...). The README says where to get them."
+            f"{directory} holds no weights: neither converted ones (folders 'core' and 'scans') nor the published "
+            "files (params_core.pt, params_8_5.pt, ...). docs/weights.md says where to get them."
         )
     return PublishedDirectory(directory).scans()
 

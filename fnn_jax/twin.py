@@ -134,7 +134,7 @@ class Twin:
         names: tuple[str, ...],
         progress: bool | None,
     ) -> list[np.ndarray]:
-        """Responses and named features, chunk by chunk with the state carried across: one compilation for any length."""
+        """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
         self.network.check_options(stream, periphery, names)
         state = self.init_state(checked.batch)
         results: list[np.ndarray] = []

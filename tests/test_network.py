@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import disturb
+from disturbed import disturb
 from flax import nnx
 
 from fnn_jax import Inputs, Network, NetworkConfig

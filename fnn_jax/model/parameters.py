@@ -12,7 +12,7 @@ from fnn_jax.config import NetworkConfig
 from fnn_jax.model.network import Network
 
 
-def named_parameters(network: Network) -> dict[str, jax.Array]:
+def named_parameters(network: Network) -> dict[str, jax.Array | np.ndarray]:
     """Every array of a network, buffers included, by its dotted path such as ``core.recurrent.query.weight``."""
     return dict(_named(network))
 

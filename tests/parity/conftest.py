@@ -1,12 +1,8 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import recipe
 
 from fnn_jax.config import NetworkConfig
