@@ -21,7 +21,7 @@ import fnn_jax
 from fnn_jax import NetworkConfig, Twin
 from fnn_jax.convert import to_state_dict
 from fnn_jax.demo import random_network
-from fnn_jax.model.parameters import named_parameters
+from fnn_jax.model.parameters import parameter_arrays
 
 
 def timed(function):
@@ -34,6 +34,7 @@ def compare(name, ours, theirs, frames, repeats):
     """A row of the table: milliseconds per frame of one video, medians of turns taken one after the other."""
     compile_s, our_result = timed(ours)
     error = np.max(np.abs(our_result - theirs()) / np.max(np.abs(our_result)))
+    assert error < 1e-3, f"{name}: the results differ by {error:.1e} of the largest"
     times = [(timed(ours)[0], timed(theirs)[0]) for _ in range(repeats)]
     our_ms, their_ms = (statistics.median(column) / frames * 1e3 for column in zip(*times, strict=True))
     ratio = statistics.median(b / a for a, b in times)
@@ -49,8 +50,7 @@ def main():
 
     twin = Twin(random_network(NetworkConfig.microns(options.units)))
     model = released_network(options.units)
-    parameters = {name: np.asarray(value) for name, value in named_parameters(twin.network).items()}
-    state = to_state_dict(twin.config, parameters)
+    state = to_state_dict(twin.config, parameter_arrays(twin.network))
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state.items()})
 
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch threads {torch.get_num_threads()}; ", end="")

@@ -73,11 +73,6 @@ def constants(config: NetworkConfig) -> dict[str, np.ndarray]:
     }
 
 
-def is_core(name: str) -> bool:
-    """Whether a key, or a path, belongs to the core, which the scans share."""
-    return name.startswith("core.")
-
-
 def _layer(path: str, key: str, layout: Layout, streams: int | None, gain: bool = True, bias: bool = True):
     """Weight, gain and bias of a layer; ``streams`` is None where the streams share it."""
     parts = [("weight", "weights", layout)]

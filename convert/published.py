@@ -36,7 +36,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except Exception as error:  # flipped bits in the headers raise RuntimeError, zlib.error, UnicodeDecodeError, ...
         raise CheckpointError(
             f"{path} is not a whole file written by torch.save ({error}): it is cut, damaged, or something else. "
             "Get it again; a file of the old format of torch must be saved again by a recent torch."
@@ -58,6 +58,14 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     foreign = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
     if foreign:
         raise CheckpointError(f"{path} is no state dict: {foreign[:5]} are not names of tensors.")
+    strange = [
+        f"{key} is {value.dtype}" for key, value in state.items() if value.dtype not in (torch.float32, torch.bool)
+    ]
+    if strange:
+        raise CheckpointError(
+            f"{path} holds {len(strange)} tensors that are not float32 ({', '.join(strange[:5])}). Save the model's "
+            "state_dict() in float32: model.float().state_dict()."
+        )
     return {key: value.detach().contiguous().numpy() for key, value in state.items()}
 
 
@@ -114,10 +122,9 @@ class PublishedDirectory:
         Raises:
             ValueError: they are not here; those that are, are listed.
         """
-        path = self.directory / f"params_{scan.replace('-', '_')}.pt"
         if scan not in self.scans():
             raise ValueError(f"scan is {scan!r}; {self.directory} holds: {', '.join(self.scans()) or 'no scan'}.")
-        return path
+        return self.directory / f"params_{scan.replace('-', '_')}.pt"
 
     def units(self, scan: str, num_units: int) -> pd.DataFrame:
         """The table of a scan's units, indexed by ``readout_id``, checked against both tables.

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from fnn_jax import checkpoint
 from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.config import NetworkConfig
 from fnn_jax.convert import keys
@@ -19,9 +18,9 @@ from fnn_jax.convert.published import (
     read_state_dict,
     write_state_dict,
 )
-from fnn_jax.files import refuse_existing, whole_directory
-from fnn_jax.model.parameters import compare_shapes, indented, parameter_shapes
-from fnn_jax.store import Store, default_units, is_store, write_core, write_scan
+from fnn_jax.files import whole_file
+from fnn_jax.model.parameters import compare_shapes, indented, is_core, parameter_shapes
+from fnn_jax.store import Store, default_units, new_store, write_core, write_scan
 from fnn_jax.version import __version__
 
 UNITS_KEY = "readout.feature.weights.0"  # its first axis counts the units
@@ -59,18 +58,22 @@ def convert(
         ValueError: a scan that the source does not hold.
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
-    refuse_existing(destination, overwrite)
     if not source.exists():
         raise CheckpointError(f"{source} does not exist. Give the folder of the published files, or one .pt file.")
-    with whole_directory(destination, overwrite) as temporary:
+    if destination.resolve() in (source.resolve(), *source.resolve().parents):
+        raise FileExistsError(f"{destination} holds the source {source}, which is kept. Give another destination.")
+    if isinstance(scans, str) or (scans is not None and not len(scans)):
+        raise ValueError(f"scans is {scans!r}; expected a list of names such as ['8-5'], or None for all.")
+    with new_store(destination, overwrite) as temporary:
         if source.is_dir():
             published = PublishedDirectory(source)
-            names = published.scans() if scans is None else list(scans)
+            names = published.scans() if scans is None else list(dict.fromkeys(scans))
             files = [published.scan_file(scan) for scan in names]  # all are there before the work begins
             if not files:
                 raise CheckpointError(f"{published.directory} holds {CORE_FILE} but no scan (params_8_5.pt, ...).")
+            core_state = read_state_dict(published.core)
             for scan in tqdm(names, desc="convert", unit="scan", disable=not progress):
-                _add_published_scan(temporary, published, scan, config, label)
+                _add_published_scan(temporary, published, core_state, scan, config, label)
         else:
             if scans is not None:
                 raise ValueError(f"scans is {list(scans)}, but {source} is a single file; expected no choice of scans.")
@@ -84,8 +87,16 @@ def convert(
 def convert_scan(
     source: str | os.PathLike, store: str | os.PathLike, scan: str, config: NetworkConfig | None = None
 ) -> None:
-    """Add one scan of a published folder to a store, which is made where it does not exist."""
-    _add_published_scan(Path(store), PublishedDirectory(source), scan, config, "")
+    """Add one scan of a published folder to a store, which is made where it does not exist.
+
+    Where another process adds the same scan meanwhile, one of them stays: they are the same.
+    """
+    published = PublishedDirectory(source)
+    try:
+        _add_published_scan(Path(store), published, read_state_dict(published.core), scan, config, "")
+    except FileExistsError:
+        if scan not in Store(store).scans():
+            raise
 
 
 def to_state_dict(config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -97,19 +108,34 @@ def to_state_dict(config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -
 def write_published_scan(
     directory: str | os.PathLike, config: NetworkConfig, parameters: Mapping[str, np.ndarray], units: pd.DataFrame
 ) -> None:
-    """Write one scan in the published layout.
+    """Write a scan in the published layout, into a new folder or beside other scans of the same core.
 
     ``units`` has the columns ``session, scan_idx, unit_id``, the same scan in every row, indexed by ``readout_id``.
+
+    Raises:
+        CheckpointError: the folder has another core.
+        FileExistsError: it has this scan already.
     """
     directory = Path(directory)
     session, scan_idx = (int(units[column].iloc[0]) for column in ("session", "scan_idx"))
     state = to_state_dict(config, parameters)
-    write_state_dict(directory / CORE_FILE, {key: value for key, value in state.items() if keys.is_core(key)})
-    scan_state = {key: value for key, value in state.items() if not keys.is_core(key)}
-    write_state_dict(directory / f"params_{session}_{scan_idx}.pt", scan_state)
-    row = {"session": session, "scan_idx": scan_idx, "units": len(units), "data_id": 0}
-    pd.DataFrame([row]).to_csv(directory / "scans.csv", index=False)
-    units.reset_index()[["session", "scan_idx", "unit_id", "readout_id"]].to_csv(directory / "units.csv", index=False)
+    core_state = {key: value for key, value in state.items() if is_core(key)}
+    scan_state = {key: value for key, value in state.items() if not is_core(key)}
+    core_file, scan_file = directory / CORE_FILE, directory / f"params_{session}_{scan_idx}.pt"
+    if scan_file.exists():
+        raise FileExistsError(f"{scan_file} exists already and is kept as it is.")
+    if not core_file.exists():
+        write_state_dict(core_file, core_state)
+    elif any(not np.array_equal(value, core_state[key]) for key, value in read_state_dict(core_file).items()):
+        raise CheckpointError(f"{core_file} is another core. Write this scan into a new folder.")
+    write_state_dict(scan_file, scan_state)
+    row = pd.DataFrame([{"session": session, "scan_idx": scan_idx, "units": len(units), "data_id": 0}])
+    rows = units.reset_index()[["session", "scan_idx", "unit_id", "readout_id"]]
+    for name, table in (("scans.csv", row), ("units.csv", rows)):
+        path = directory / name
+        present = [pd.read_csv(path)] if path.exists() else []
+        with whole_file(path) as temporary:
+            pd.concat([*present, table]).to_csv(temporary, index=False)
 
 
 def from_state_dict(state: Mapping[str, np.ndarray], config: NetworkConfig, source: str) -> dict[str, np.ndarray]:
@@ -135,14 +161,14 @@ def from_state_dict(state: Mapping[str, np.ndarray], config: NetworkConfig, sour
     return {entry.path: entry.read(state) for entry in entries}
 
 
-def _add_published_scan(store, published, scan, config, label):
+def _add_published_scan(store, published, core_state, scan, config, label):
     path = published.scan_file(scan)
-    core_state, scan_state = read_state_dict(published.core), read_state_dict(path)
-    misplaced = [f"{published.core.name} holds {key}" for key in core_state if not keys.is_core(key)]
-    misplaced += [f"{path.name} holds {key}" for key in scan_state if keys.is_core(key)]
+    scan_state = read_state_dict(path)
+    misplaced = [f"{published.core.name} holds {key}" for key in core_state if not is_core(key)]
+    misplaced += [f"{path.name} holds {key}" for key in scan_state if is_core(key)]
     if misplaced:
         raise CheckpointError(f"Core and scan in {published.directory} are mixed up:\n{indented(misplaced)}")
-    config = _with_units(config, scan_state, path)
+    config = _with_units(config, scan_state)
     parameters = from_state_dict(core_state | scan_state, config, f"{published.core.name} with {path.name}")
     units = published.units(scan, config.num_units)
     _add(store, scan, config, parameters, units, {"core": published.core, "scan": path}, label)
@@ -150,34 +176,25 @@ def _add_published_scan(store, published, scan, config, label):
 
 def _add_file(store, path, name, config, label):
     state = read_state_dict(path)
-    config = _with_units(config, state, path)
+    config = _with_units(config, state)
     parameters = from_state_dict(state, config, path.name)
     _add(store, name, config, parameters, default_units(config.num_units), {"core": path, "scan": path}, label)
 
 
-def _with_units(config, state, path):
+def _with_units(config, state):
+    """The architecture with as many units as the weights have; a missing readout is reported with other keys."""
     weights = state.get(UNITS_KEY)
-    if weights is None or weights.ndim != 3 or not len(weights):
-        found = "there is no such key" if weights is None else f"its shape is {list(weights.shape)}"
-        raise CheckpointError(f"{path} has no readout: {UNITS_KEY} is expected as [units, 1, channels], {found}.")
+    num_units = len(weights) if weights is not None and weights.ndim and len(weights) else 1
     if config is None:
-        return NetworkConfig.microns(len(weights))
-    return NetworkConfig.from_dict(config.to_dict() | {"num_units": len(weights)})
+        return NetworkConfig.microns(num_units)
+    return NetworkConfig.from_dict(config.to_dict() | {"num_units": num_units})
 
 
 def _add(store, name, config, parameters, units, files, label):
     provenance = {part: {"file": path.name, "sha256": file_sha256(path)} for part, path in files.items()}
     converter = f"fnn_jax {__version__}"
-    core = {path: value for path, value in parameters.items() if keys.is_core(path)}
-    rest = {path: value for path, value in parameters.items() if not keys.is_core(path)}
-    if not is_store(store):
-        core_sha256 = write_core(store, config, core, source=provenance["core"], converter=converter)
-    else:
-        core_sha256 = checkpoint.load_metadata(store / "core")["parameters_sha256"]
-        hashes = {path: checkpoint.array_sha256(value) for path, value in core.items()}
-        if checkpoint.parameters_sha256(hashes) != core_sha256:
-            raise CheckpointError(
-                f"{files['core']} is another core than the one in {store}. Convert into a new folder."
-            )
+    core = {path: value for path, value in parameters.items() if is_core(path)}
+    rest = {path: value for path, value in parameters.items() if not is_core(path)}
+    core_sha256 = write_core(store, config, core, source=provenance["core"], converter=converter)
     record = {"source": provenance["scan"], "core_source": provenance["core"], "converter": converter, "label": label}
     write_scan(store, name, config, rest, units, core_sha256, **record)

@@ -73,9 +73,9 @@ def _add_convert(verbs) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     from fnn_jax.convert import convert
-    from fnn_jax.microns import parse_scan
+    from fnn_jax.microns import scan_name
 
-    scans = None if options.scans is None else [parse_scan(name) for name in options.scans]
+    scans = None if options.scans is None else [scan_name(name) for name in options.scans]
     store = convert(
         options.source,
         options.destination,
@@ -104,11 +104,10 @@ def _add_demo(verbs) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     from fnn_jax.demo import run_demo
-    from fnn_jax.microns import parse_scan
 
     if options.scan is not None and options.directory is None:
         raise ValueError("--scan is given without --directory; expected both, or neither.")
-    run_demo(options.output, options.directory, None if options.scan is None else parse_scan(options.scan))
+    run_demo(options.output, options.directory, options.scan)
 
 
 if __name__ == "__main__":

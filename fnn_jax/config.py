@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 NONLINEARITIES = ("gelu", "silu", "elu", "tanh", "identity")
 
 
@@ -15,6 +17,9 @@ def _require(condition: bool, argument: str, got: Any, expected: str) -> None:
 def _require_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
+        if isinstance(value, np.integer):
+            value = int(value)
+            object.__setattr__(config, name, value)  # a NumPy integer is no JSON
         label = f"{type(config).__name__}.{name}"
         _require(
             isinstance(value, int) and not isinstance(value, bool) and value > 0, label, value, "a positive integer"

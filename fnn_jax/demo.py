@@ -13,7 +13,7 @@ from fnn_jax import microns
 from fnn_jax.config import NetworkConfig
 from fnn_jax.files import whole_file
 from fnn_jax.model.network import Network
-from fnn_jax.model.parameters import named_parameters
+from fnn_jax.model.parameters import parameter_arrays
 from fnn_jax.store import save_network
 from fnn_jax.twin import FRAMES_PER_SECOND, Twin
 
@@ -21,11 +21,13 @@ NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name
 RANDOM = "RANDOM weights, not trained on any brain"
 NEXT_STEP = """\
-Next: the real weights. Download the published weights ({weights}) from BossDB,
-unzip them, and run
-    fnn-jax demo --directory FOLDER --scan 8-5
-docs/weights.md has the address and the checksum."""
-WEIGHTS = "foundational_model_weights_and_metadata_v1.zip, 222 MB"
+Next: the real weights, 222 MB:
+    https://bossdb-open-data.s3.amazonaws.com/iarpa_microns/minnie/functional_data/foundation_model/\
+foundational_model_weights_and_metadata_v1.zip
+    (md5 58fcac4b31ad2902c81e339432cec787)
+Unzip them, install PyTorch for the conversion (the CPU build is enough), and run
+    fnn-jax convert FOLDER weights
+    fnn-jax demo --directory weights --scan 8-5"""
 
 
 def run_demo(output: str | os.PathLike, directory: str | os.PathLike | None = None, scan: str | None = None) -> None:
@@ -59,7 +61,7 @@ def run_demo(output: str | os.PathLike, directory: str | os.PathLike | None = No
     label = f" ({twin.label})" if twin.label else ""
     print(f"Wrote {output / 'responses.npz'} and {output / 'responses.png'}{label}.")
     if directory is None:
-        print("\n" + NEXT_STEP.format(weights=WEIGHTS))
+        print("\n" + NEXT_STEP)
 
 
 def random_network(config: NetworkConfig, seed: int = 0) -> Network:
@@ -79,11 +81,11 @@ def black_gray_white() -> np.ndarray:
 
 def panned_photograph(seconds: int = 3) -> np.ndarray:
     """A window that moves across the photograph that matplotlib ships, uint8 ``[frames, 144, 256]``."""
-    from matplotlib import cbook
-    from PIL import Image
+    from matplotlib import cbook, image
 
     with cbook.get_sample_data("grace_hopper.jpg") as file:
-        photograph = np.asarray(Image.open(file).convert("L").resize((384, 450)))
+        colour = image.imread(file, format="jpg")
+    photograph = (colour @ [0.299, 0.587, 0.114])[:500, 40:440].round().astype(np.uint8)
     frames = seconds * FRAMES_PER_SECOND
     across = np.linspace(0, photograph.shape[1] - 256, frames).round().astype(int)
     down = np.linspace(0, photograph.shape[0] - 144, frames).round().astype(int)
@@ -126,7 +128,10 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
 
 def _write_random_scan(directory: Path) -> Path:
     """A folder that ``microns.scan`` reads: published files where torch can write them, else a converted store."""
-    shutil.rmtree(directory, ignore_errors=True)  # of an earlier demo
+    if directory.exists():
+        if not {path.name for path in directory.iterdir()} <= {"published", "converted", "core", "scans"}:
+            raise FileExistsError(f"{directory} is not of an earlier demo and is kept. Choose another folder with -o.")
+        shutil.rmtree(directory)
     config = NetworkConfig.microns(NUM_UNITS)
     network = random_network(config)
     session, scan_idx = SCAN
@@ -143,6 +148,5 @@ def _write_random_scan(directory: Path) -> Path:
 
     published = directory / "published"
     print(f"Writing a scan with {RANDOM} in the published layout to {published}, and converting it")
-    parameters = {name: np.asarray(value) for name, value in named_parameters(network).items()}
-    write_published_scan(published, config, parameters, units)
+    write_published_scan(published, config, parameter_arrays(network), units)
     return convert(published, directory / "converted", label=RANDOM).directory

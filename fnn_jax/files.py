@@ -1,6 +1,7 @@
 """Folders and files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -14,29 +15,28 @@ from pathlib import Path
 def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
     """A new folder that takes its place at ``path`` only when the block ends without an error.
 
-    It is filled beside its place under a hidden name, so a process killed half-way leaves nothing at ``path``,
-    and what it leaves beside it is removed the next time. With
-    ``overwrite`` an existing folder stays as it is until the new one is complete.
+    It is filled beside its place under a hidden name, so a process killed half-way leaves nothing at ``path``, and what
+    it leaves beside it is removed the next time. With ``overwrite`` an existing folder stays as it is until the new one
+    is complete.
 
     Raises:
         FileExistsError: something is at ``path`` already, and ``overwrite`` is not set.
     """
-    path = Path(path).absolute()
+    path = Path(path).expanduser().resolve()
+    if path == Path.cwd():
+        raise FileExistsError(f"{path} is the current folder, which cannot be replaced. Give a name inside it.")
+    _clear_abandoned(path)
     refuse_existing(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
     try:
         temporary.chmod(0o777 & ~_umask())  # mkdtemp closes it to everybody else
         yield temporary
-        if path.exists():
-            refuse_existing(path, overwrite)
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent))
-            os.rename(path, old / path.name)
-            os.rename(temporary, path)
-            shutil.rmtree(old)
+        refuse_existing(path, overwrite)
+        if path.is_dir() and any(path.iterdir()):
+            _replace(path, temporary)
         else:
-            os.rename(temporary, path)
+            _rename_to(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -50,10 +50,31 @@ def refuse_existing(path: Path, overwrite: bool = False) -> None:
         )
 
 
+def _replace(path: Path, new: Path) -> None:
+    """Put a folder in the place of another; if that fails, the other one is put back."""
+    old = path.with_name(f".{path.name}.old-{_process()}-0")
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old)
+
+
+def _rename_to(new: Path, path: Path) -> None:
+    try:
+        os.rename(new, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # somebody else was quicker
+            raise FileExistsError(f"{path} was written by another process meanwhile, and is kept.") from error
+        raise
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to, moved to ``path`` only when the block ends without an error; its suffix is the same."""
-    path = Path(path).absolute()
+    path = Path(path).expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.incomplete-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -70,13 +91,21 @@ def _process() -> str:
     return f"{platform.node()}-{os.getpid()}"
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Clear away what processes of this machine left beside ``path`` when they were killed."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.incomplete-{re.escape(platform.node())}-(\d+)-\w+")
+def _clear_abandoned(path: Path) -> None:
+    """Clear away what processes of this machine left beside ``path`` when they were killed.
+
+    One killed between moving the old folder away and the new one in left no folder at ``path``: the old one returns.
+    """
+    if not path.parent.is_dir():
+        return
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(incomplete|old)-{re.escape(platform.node())}-(\d+)-\w+")
     for sibling in path.parent.iterdir():
         match = pattern.fullmatch(sibling.name)
-        if match and not _is_running(int(match[1])):
-            shutil.rmtree(sibling, ignore_errors=True)
+        if match and not _is_running(int(match[2])):
+            if match[1] == "old" and not path.exists():
+                os.rename(sibling, path)
+            else:
+                shutil.rmtree(sibling, ignore_errors=True)
 
 
 def _is_running(process: int) -> bool:

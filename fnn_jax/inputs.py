@@ -25,18 +25,21 @@ class CheckedInputs(NamedTuple):
     batch: int
     is_batch: bool  # whether any input came with a batch axis
 
-    def chunk(self, start: int, stop: int, length: int, config: NetworkConfig) -> tuple[Any, Any, Any]:
-        """Frames ``start`` to ``stop``, broadcast to the batch and filled up to ``length`` with the last frame."""
+    def chunk(self, start: int, stop: int, length: int, config: NetworkConfig, dtype: Any) -> tuple[Any, Any, Any]:
+        """Frames ``start`` to ``stop``, broadcast to the batch and filled up to ``length`` with the last frame.
+
+        Floats come in ``dtype``.
+        """
         traces = (
             (self.perspectives, config.perspective.eye_features),
             (self.modulations, config.modulation.behaviour_features),
         )
         arrays = [self.stimuli[start:stop]]
         for trace, features in traces:
-            zeros = np.zeros((stop - start, 1, features), np.float32)
-            arrays.append(zeros if trace is None else np.asarray(trace[start:stop], np.float32))
+            zeros = np.zeros((stop - start, 1, features), dtype)
+            arrays.append(zeros if trace is None else np.asarray(trace[start:stop], dtype))
         if arrays[0].dtype != np.uint8:
-            arrays[0] = np.asarray(arrays[0], np.float32)
+            arrays[0] = np.asarray(arrays[0], dtype)
         fill = length - (stop - start)
         if fill:
             arrays = [np.concatenate([a, np.repeat(a[-1:], fill, axis=0)]) for a in arrays]
@@ -44,15 +47,21 @@ class CheckedInputs(NamedTuple):
         return stimulus, eye, behaviour
 
 
-def check_inputs(stimuli: Any, perspectives: Any, modulations: Any, config: NetworkConfig) -> CheckedInputs:
+def check_inputs(
+    stimuli: Any, perspectives: Any, modulations: Any, config: NetworkConfig, traceable: bool = True
+) -> CheckedInputs:
     """Check shapes and values of the inputs of ``predict``.
 
-    Arrays that JAX is tracing have no values yet; only their shapes and types are checked.
+    Arrays that JAX is tracing have no values yet; only their shapes and types are checked, where ``traceable``.
 
     Raises:
         TypeError: a dtype that is not understood.
         ValueError: a shape or value that is not; the message names the argument, what came and what to do.
     """
+    if not traceable and any(isinstance(a, jax.core.Tracer) for a in (stimuli, perspectives, modulations)):
+        raise TypeError(
+            "predict, features and step work on values, not inside jax.jit, grad or vmap. Use twin.rollout there."
+        )
     stimuli, stimuli_batch = _check_stimuli(_as_array("stimuli", stimuli), config)
     frames = stimuli.shape[0]
     perspectives, eye_batch = _check_trace("perspectives", perspectives, frames, config.perspective.eye_features)
@@ -72,6 +81,31 @@ def check_inputs(stimuli: Any, perspectives: Any, modulations: Any, config: Netw
         )
     is_batch = stimuli_batch or eye_batch or behaviour_batch
     return CheckedInputs(stimuli, perspectives, modulations, frames, batch, is_batch)
+
+
+def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkConfig) -> CheckedInputs:
+    """Check one frame and its traces, as ``check_inputs`` does for a video.
+
+    Raises:
+        TypeError, ValueError: as ``check_inputs``.
+    """
+    named = {"frame": frame, "perspective": perspective, "modulation": modulation}
+    arrays = {name: None if value is None else _as_array(name, value) for name, value in named.items()}
+    shape = None if frame is None else arrays["frame"].shape
+    size = (config.stimulus_height, config.stimulus_width)
+    is_video = shape is not None and len(shape) == 3 and shape[1:] == size
+    if shape is None or len(shape) not in (2, 3, 4) or is_video:
+        one = f"[{size[0]}, {size[1]}] or [{size[0]}, {size[1]}, {config.stimulus_channels}]"
+        raise ValueError(
+            f"frame has the shape {shape and list(shape)}; expected one frame, {one}, or for a batch "
+            f"[N, {size[0]}, {size[1]}, {config.stimulus_channels}]. Of a video, pass one frame at a time: video[t]."
+        )
+    for name in ("perspective", "modulation"):
+        if arrays[name] is not None and arrays[name].ndim not in (1, 2):
+            raise ValueError(
+                f"{name} has the shape {list(arrays[name].shape)}; expected [2] or [N, 2], those of one frame."
+            )
+    return check_inputs(*(None if a is None else a[None] for a in arrays.values()), config, traceable=False)
 
 
 def _as_array(name: str, values: Any) -> Any:
@@ -133,9 +167,12 @@ def _check_pixels(stimuli: Any) -> None:
         if not good.all():
             frame = start + int(np.argmin(good.reshape(len(block), -1).all(1)))
             value = block.reshape(-1)[np.argmin(good)]
-            remedy = " Where its values run from 0 to 255: stimuli / 255." if value > 1 else ""
+            if value > 2:
+                remedy = " Where its values run from 0 to 255: stimuli / 255."
+            else:
+                remedy = "" if np.isnan(value) else " Where that comes from resizing: np.clip(stimuli, 0, 1)."
             raise ValueError(
-                f"stimuli holds the value {value:g} in frame {frame}; floats are expected to be in [0, 1].{remedy}"
+                f"stimuli holds the value {value!s} in frame {frame}; floats are expected to be in [0, 1].{remedy}"
             )
 
 

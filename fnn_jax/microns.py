@@ -1,5 +1,6 @@
 """The published digital twins of the MICrONS mouse, in the manner of ``fnn.microns`` of the released package."""
 
+import operator
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from fnn_jax.twin import Twin
 CONVERTED = "fnn_jax"  # where weights converted on first use go, inside the folder of the published files
 
 
-def scan(session: int, scan_idx: int, directory: str | os.PathLike | None = None) -> tuple[Twin, pd.DataFrame]:
+def scan(session: int, scan_idx: int, *, directory: str | os.PathLike | None = None) -> tuple[Twin, pd.DataFrame]:
     """The twin of a published scan, and the table of its units.
 
     Args:
@@ -29,16 +30,23 @@ def scan(session: int, scan_idx: int, directory: str | os.PathLike | None = None
         CheckpointError: no weights there, or they are damaged or do not belong together.
         ValueError: the folder does not hold this scan; those that it holds are listed.
     """
-    twin = load(directory or os.getcwd(), f"{int(session)}-{int(scan_idx)}")
+    try:
+        name = f"{operator.index(session)}-{operator.index(scan_idx)}"
+    except TypeError:
+        raise TypeError(
+            f"session and scan_idx are {session!r} and {scan_idx!r}; expected integers, as in 8, 5."
+        ) from None
+    twin = load(os.getcwd() if directory is None else directory, name)
     return twin, twin.units
 
 
 def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
-    """A twin from a folder of the published files or a converted one, by name (``"8-5"``).
+    """A twin from a folder of the published files or a converted one, by name (``"8-5"``, or that of a twin of yours).
 
     The name may be left out where there is one scan only. See ``scan``.
     """
     directory = Path(directory).expanduser().absolute()
+    scan = None if scan is None else scan_name(scan)
     if is_store(directory):
         return Twin.load(directory, scan)
     published = _published(directory)
@@ -51,21 +59,19 @@ def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
     return Twin.load(_converted(directory, scan), scan)
 
 
-def parse_scan(name: str) -> str:
-    """``"8-5"`` from what people type: ``8-5`` or ``8_5``.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    match = re.fullmatch(r"(\d+)[-_](\d+)", name)
-    if not match:
-        raise ValueError(f"scan is {name!r}; expected session and scan as in 8-5.")
-    return f"{int(match[1])}-{int(match[2])}"
+def scan_name(text: str) -> str:
+    """``8-5`` from ``8-5``, ``8_5`` or ``08-5``; other names, of twins that somebody trained, as they are."""
+    match = re.fullmatch(r"(\d+)[-_](\d+)", str(text))
+    return f"{int(match[1])}-{int(match[2])}" if match else str(text)
 
 
 def _published(directory: Path) -> list[str]:
     from fnn_jax.convert.published import PublishedDirectory
 
+    if directory.is_file():
+        raise CheckpointError(
+            f"{directory} is a file, expected a folder. Convert it first: fnn-jax convert {directory.name} DESTINATION."
+        )
     if not directory.is_dir():
         raise CheckpointError(f"{directory} does not exist. Give the folder of the published files or a converted one.")
     if not PublishedDirectory.is_one(directory):
@@ -95,9 +101,9 @@ def _converted(directory: Path, scan: str) -> Path:
     print(f"fnn_jax: converting {path.name} and {published.core.name} into {store}, once", file=sys.stderr)
     try:
         convert_scan(directory, store, scan)
-    except PermissionError as error:
+    except OSError as error:
         raise CheckpointError(
-            f"The weights in {directory} are not converted yet, and {store} cannot be written ({error.strerror}). "
-            f"Run `fnn-jax convert {directory} DESTINATION` and use that folder."
+            f"The weights in {directory} are not converted yet, and {store} cannot be written "
+            f"({error.strerror or error}). Run `fnn-jax convert {directory} DESTINATION` and use that folder."
         ) from error
     return store

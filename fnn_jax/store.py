@@ -10,10 +10,12 @@
 ``fnn-jax convert`` writes stores; ``Store`` reads them, and refuses what does not belong together.
 """
 
+import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +27,11 @@ from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.config import NetworkConfig
 from fnn_jax.files import whole_directory
 from fnn_jax.model.network import Network
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.model.parameters import is_core, network_from_parameters, parameter_arrays
+from fnn_jax.version import __version__
+
+SCAN_NAME = re.compile(r"\w[\w.-]*")
+WRITER = f"fnn_jax {__version__}"
 
 
 class LoadedScan(NamedTuple):
@@ -56,7 +62,8 @@ class Store:
 
     def scans(self) -> list[str]:
         """Names of the scans, such as ``8-5``, in order of session and scan."""
-        names = (path.name for path in (self.directory / "scans").iterdir() if not path.name.startswith("."))
+        folders = (path for path in (self.directory / "scans").iterdir() if path.is_dir())
+        names = (path.name for path in folders if SCAN_NAME.fullmatch(path.name))
         return sorted(
             names, key=lambda name: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split("-")]
         )
@@ -81,6 +88,10 @@ class Store:
         """
         directory = self._scan_directory(scan)
         parameters, metadata = checkpoint.load(directory / "parameters")
+        if metadata["scan"] != scan:
+            raise CheckpointError(
+                f"{directory} holds the scan {metadata['scan']}: the folder was renamed or copied. Name it as it was."
+            )
         core, core_metadata = checkpoint.load(self.directory / "core")
         if metadata["core_sha256"] != core_metadata["parameters_sha256"]:
             raise CheckpointError(
@@ -108,12 +119,45 @@ def is_store(directory: str | os.PathLike) -> bool:
     return (Path(directory) / "core").is_dir() and (Path(directory) / "scans").is_dir()
 
 
+@contextlib.contextmanager
+def new_store(directory: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to fill with a core and scans, which takes its place when the block ends without an error.
+
+    Raises:
+        FileExistsError: the place is taken; with ``overwrite``, by something else than a store.
+    """
+    path = Path(directory).expanduser().resolve()
+    if overwrite and path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= {"core", "scans"}):
+        raise FileExistsError(
+            f"{path} holds other things than converted weights and is not overwritten. "
+            "Choose another name, or remove it."
+        )
+    with whole_directory(path, overwrite) as temporary:
+        yield temporary
+
+
 def write_core(directory: Path, network_config: NetworkConfig, core: Mapping[str, np.ndarray], **metadata: Any) -> str:
-    """Add the core to a new store; returns its hash, which the scans name."""
+    """Add the core to a store, whole or not at all; returns its hash, which the scans name.
+
+    Raises:
+        CheckpointError: the store has another core.
+    """
     config = network_config.to_dict()
     del config["num_units"]  # the scans differ in it
+    record = {**metadata, "part": "core", "config": config, "written_by": WRITER}
     (directory / "scans").mkdir(parents=True, exist_ok=True)
-    return checkpoint.save(directory / "core", core, {**metadata, "part": "core", "config": config})
+    if not (directory / "core").exists():
+        try:
+            with whole_directory(directory / "core") as temporary:
+                temporary.rmdir()  # Orbax makes it
+                checkpoint.save(temporary, core, record)
+        except FileExistsError:
+            pass  # another process wrote it meanwhile
+    present = checkpoint.load_metadata(directory / "core")["parameters_sha256"]
+    hashes = {name: checkpoint.array_sha256(value) for name, value in core.items()}
+    if checkpoint.parameters_sha256(hashes) != present:
+        raise CheckpointError(f"{directory} has another core already. Write this one into a new folder.")
+    return present
 
 
 def write_scan(
@@ -128,8 +172,16 @@ def write_scan(
     """Add a scan to a store, whole or not at all.
 
     ``parameters`` are all that are not the core's; ``units`` has one row per unit, indexed by ``readout_id``.
+
+    Raises:
+        FileExistsError: the store has this scan already.
+        ValueError: a name that cannot be that of a folder.
+        CheckpointError: the table does not fit the readout.
     """
-    table = units.to_csv().encode()
+    if not SCAN_NAME.fullmatch(name):
+        raise ValueError(f"The name of the scan is {name!r}; expected letters, digits, '-', '_' and '.', such as 8-5.")
+    check_units(units, config.num_units, "The table of units")
+    table = units.rename_axis("readout_id").to_csv().encode()
     record = {
         **metadata,
         "part": "scan",
@@ -137,6 +189,7 @@ def write_scan(
         "config": config.to_dict(),
         "core_sha256": core_sha256,
         "units_sha256": hashlib.sha256(table).hexdigest(),
+        "written_by": WRITER,
     }
     with whole_directory(directory / "scans" / name) as temporary:
         checkpoint.save(temporary / "parameters", parameters, record)
@@ -149,21 +202,17 @@ def save_network(
     *,
     scan: str = "twin",
     units: pd.DataFrame | None = None,
-    label: str = "",
     overwrite: bool = False,
     **metadata: Any,
 ) -> None:
-    """Write a network as a new store of one scan.
-
-    ``label`` is shown wherever the weights are used, for instance ``"random weights"``.
-    """
-    parameters = {name: np.asarray(value) for name, value in named_parameters(network).items()}
-    core = {name: value for name, value in parameters.items() if name.startswith("core.")}
-    rest = {name: value for name, value in parameters.items() if name not in core}
+    """Write a network as a new store of one scan, with ``metadata`` such as the ``label`` of a twin."""
+    parameters = parameter_arrays(network)
+    core = {name: value for name, value in parameters.items() if is_core(name)}
+    rest = {name: value for name, value in parameters.items() if not is_core(name)}
     units = default_units(network.config.num_units) if units is None else units
-    with whole_directory(directory, overwrite) as temporary:
-        core_sha256 = write_core(temporary, network.config, core, **metadata)
-        write_scan(temporary, scan, network.config, rest, units, core_sha256, label=label, **metadata)
+    with new_store(directory, overwrite) as temporary:
+        core_sha256 = write_core(temporary, network.config, core)
+        write_scan(temporary, scan, network.config, rest, units, core_sha256, **metadata)
 
 
 def default_units(num_units: int) -> pd.DataFrame:

@@ -12,8 +12,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from fnn_jax.config import NetworkConfig
-from fnn_jax.inputs import CheckedInputs, check_inputs
-from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState
+from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
+from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState, Output
 from fnn_jax.store import Store, default_units, save_network
 
 FRAMES_PER_SECOND = 30
@@ -27,13 +28,24 @@ class Twin:
         units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
         name: the scan, such as ``8-5``.
         label: what must be known of the weights, such as ``"random weights"``; empty for published ones.
+        provenance: where the weights come from: source files with their SHA-256, and the converter.
     """
 
-    def __init__(self, network: Network, units: pd.DataFrame | None = None, *, name: str = "twin", label: str = ""):
+    def __init__(
+        self,
+        network: Network,
+        units: pd.DataFrame | None = None,
+        *,
+        name: str = "twin",
+        label: str = "",
+        provenance: dict[str, Any] | None = None,
+    ):
         self.network = network
         self.units = default_units(network.config.num_units) if units is None else units
         self.name = name
         self.label = label
+        self.provenance = provenance or {}
+        self._folded: tuple[list[jax.Array], list[jax.Array], Any] | None = None
 
     def __repr__(self) -> str:
         label = f", {self.label}" if self.label else ""
@@ -60,11 +72,13 @@ class Twin:
         store = Store(directory)
         scan = store.only_scan() if scan is None else scan
         network, units, metadata = store.load(scan)
-        return cls(network, units, name=scan, label=metadata.get("label", ""))
+        provenance = {key: metadata[key] for key in ("source", "core_source", "converter") if key in metadata}
+        return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
-        save_network(directory, self.network, scan=self.name, units=self.units, label=self.label, overwrite=overwrite)
+        record = {**self.provenance, "label": self.label}
+        save_network(directory, self.network, scan=self.name, units=self.units, overwrite=overwrite, **record)
 
     def predict(
         self,
@@ -88,14 +102,15 @@ class Twin:
             progress: show a progress bar; by default for videos above 20 seconds, in a terminal.
 
         Returns:
-            Mean responses per frame, float32, ``[T, U]``, or ``[T, N, U]`` where any input had a batch axis.
+            Mean responses per frame, ``[T, U]``, or ``[T, N, U]`` where any input had a batch axis; in the precision of
+            the parameters, float32.
 
         Raises:
             TypeError, ValueError: inputs that do not fit; see ``fnn_jax.inputs``.
 
         The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
         """
-        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
         (responses,) = self._run(checked, periphery, stream, (), progress)
         return responses if checked.is_batch else responses[:, 0]
 
@@ -121,7 +136,7 @@ class Twin:
             axis; with ``stream`` given that axis has length 1.
         """
         names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
         _, *features = self._run(checked, periphery, stream, names, progress)
         features = features if checked.is_batch else [array[:, 0] for array in features]
         return dict(zip(names, features, strict=True))
@@ -136,14 +151,15 @@ class Twin:
     ) -> list[np.ndarray]:
         """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
         self.network.check_options(stream, periphery, names)
-        state = self.init_state(checked.batch)
+        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+            state = self.init_state(checked.batch)
         results: list[np.ndarray] = []
         quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
         with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
             for start in range(0, checked.frames, CHUNK_FRAMES):
                 stop = min(start + CHUNK_FRAMES, checked.frames)
-                inputs = Inputs(*checked.chunk(start, stop, CHUNK_FRAMES, self.config))
-                state, output = self._call(_rollout, state, inputs, stream, periphery=periphery, features=names)
+                inputs = Inputs(*checked.chunk(start, stop, CHUNK_FRAMES, self.config, self._dtype))
+                state, output = self._rollout(state, inputs, stream, periphery, names)
                 arrays = [output.responses, *(output.features[name] for name in names)]
                 if not results:
                     results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
@@ -206,10 +222,7 @@ class Twin:
         Returns:
             ``state`` after this frame, and responses ``[U]``, or ``[N, U]`` where any input had a batch axis.
         """
-        frame, perspective, modulation = (
-            None if value is None else np.asarray(value)[None] for value in (frame, perspective, modulation)
-        )
-        checked = check_inputs(frame, perspective, modulation, self.config)
+        checked = check_frame(frame, perspective, modulation, self.config)
         self.network.check_options(stream, periphery, ())
         batch = state.modulation.hidden.shape[0]
         if checked.batch not in (1, batch):
@@ -217,18 +230,26 @@ class Twin:
                 f"frame and traces have a batch of {checked.batch}, the state one of {batch}. "
                 f"Make the state with init_state({checked.batch})."
             )
-        inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config))
-        state, output = self._call(_rollout, state, inputs, stream, periphery=periphery, features=())
+        inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
+        state, output = self._rollout(state, inputs, stream, periphery, ())
         responses = np.asarray(output.responses[0])
         return state, responses if checked.is_batch or batch > 1 else responses[0]
 
-    @functools.cached_property
-    def _folded(self):
-        return jax.tree.flatten(jax.jit(Network.fold_weight_norm)(self.network))
+    @property
+    def _dtype(self):
+        return self.network.perspective.monitor.center.dtype
 
-    def _call(self, function, *arguments, **options):
-        leaves, structure = self._folded
-        return function(leaves, *arguments, structure=structure, **options)
+    def _rollout(
+        self, state: NetworkState, inputs: Inputs, stream: int | None, periphery: str, features: tuple[str, ...]
+    ) -> tuple[NetworkState, Output]:
+        """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
+        now = jax.tree.leaves(self.network)
+        if self._folded is None or any(a is not b for a, b in zip(now, self._folded[0], strict=True)):
+            with jax.ensure_compile_time_eval():
+                self._folded = (now, *jax.tree.flatten(jax.jit(fold_weight_norm)(self.network)))
+        _, leaves, structure = self._folded
+        with jax.ensure_compile_time_eval():
+            return _rollout(leaves, state, inputs, stream, structure=structure, periphery=periphery, features=features)
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "periphery", "features"))

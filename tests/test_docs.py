@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
         {"session": 8, "scan_idx": 5, "unit_id": np.arange(6)}, index=pd.RangeIndex(6, name="readout_id")
     )
     network = random_network(NetworkConfig.microns(6))
-    save_network(folder / "weights", network, scan="8-5", units=units, converter="none")
+    save_network(folder / "weights", network, scan="8-5", units=units)
     return folder
 
 

@@ -48,3 +48,37 @@ def test_only_what_dead_processes_of_this_machine_left_is_cleared(tmp_path):
     with whole_directory(tmp_path / "store"):
         pass
     assert {key for key, name in names.items() if (tmp_path / name).exists()} == {"alive", "elsewhere", "another"}
+
+
+def test_a_link_is_followed_and_the_current_folder_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with whole_directory(tmp_path / "link") as folder:
+        (folder / "x").write_text("1")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target" / "x").exists()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileExistsError, match="is the current folder"), whole_directory("."):
+        pass
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with whole_directory(tmp_path / "empty") as folder:
+        (folder / "x").write_text("1")
+    assert (tmp_path / "empty" / "x").exists()
+
+
+def test_somebody_else_was_quicker(tmp_path):
+    with pytest.raises(FileExistsError), whole_directory(tmp_path / "store") as folder:
+        (folder / "x").write_text("mine")
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "x").write_text("theirs")
+    assert (tmp_path / "store" / "x").read_text() == "theirs" and os.listdir(tmp_path) == ["store"]
+
+
+def test_killed_between_old_and_new_the_old_one_returns(tmp_path):
+    old = tmp_path / f".store.old-{platform.node()}-{2**22 + 1}-0"
+    old.mkdir()
+    (old / "x").write_text("old")
+    with pytest.raises(FileExistsError), whole_directory(tmp_path / "store"):
+        pass
+    assert (tmp_path / "store" / "x").read_text() == "old" and os.listdir(tmp_path) == ["store"]

@@ -30,9 +30,14 @@ BAD = {
     "floats to 255": (
         (VIDEO + np.float32(255),),
         ValueError,
-        "stimuli holds the value 255 in frame 0; floats are expected to be in [0, 1]. Where its values run from 0 to 255: stimuli / 255",
+        "stimuli holds the value 255.0 in frame 0; floats are expected to be in [0, 1]. Where its values run from 0 to 255: stimuli / 255",
     ),
     "negative floats": ((VIDEO - np.float32(0.1),), ValueError, "the value -0.1 in frame 0"),
+    "floats slightly above 1": (
+        (VIDEO + np.float32(1.0000001),),
+        ValueError,
+        "stimuli holds the value 1.0000001 in frame 0; floats are expected to be in [0, 1]. Where that comes from resizing: np.clip",
+    ),
     "NaN pixels": ((nan_at(3, shape=VIDEO.shape),), ValueError, "the value nan in frame 3"),
     "a frame without time": (
         (VIDEO[0],),
@@ -140,7 +145,7 @@ def test_a_bad_pixel_late_in_a_long_video_is_named():
 def test_forms_that_are_read(stimuli, batch, is_batch):
     checked = check_inputs(stimuli, EYE, None, CONFIG)
     assert (checked.frames, checked.batch, checked.is_batch) == (5, batch, is_batch)
-    stimulus, eye, behaviour = checked.chunk(3, 5, 4, CONFIG)
+    stimulus, eye, behaviour = checked.chunk(3, 5, 4, CONFIG, np.float32)
     assert stimulus.shape == (4, batch, 144, 256, 1) and eye.shape == behaviour.shape == (4, batch, 2)
     assert stimulus.dtype in (np.uint8, np.float32) and eye.dtype == np.float32
 

@@ -157,7 +157,7 @@ def test_one_stream_moves_only_its_own_state(network):
 
 def test_folded_network_computes_the_same(network, rollout, whole):
     inputs, final_state, output = whole
-    folded = jax.jit(Network.fold_weight_norm)(network)
+    folded = jax.jit(fold_weight_norm)(network)
     assert folded.core.recurrent.query.weight_norm is False and folded.core.recurrent.conv.gain is None
     assert_same(rollout(folded, network.init_state(BATCH), inputs), (final_state, output))
     again = fold_weight_norm(folded)
@@ -181,8 +181,12 @@ def test_periphery(network):
 
 def test_options_are_checked(network):
     inputs = make_inputs(1, 1)
-    with pytest.raises(ValueError, match="stream is 2; expected None or an index from 0 to 1"):
-        network.rollout(network.init_state(1), inputs, stream=2)
+    for stream in (2, -1, np.int64(2), np.int32(-1), jnp.int32(2)):
+        with pytest.raises(ValueError, match=f"stream is {int(stream)}; expected None or an index from 0 to 1"):
+            network.rollout(network.init_state(1), inputs, stream=stream)
+    for stream in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match=r"stream is .*; expected None or an index"):
+            network.check_options(stream, "dark", ())
     with pytest.raises(ValueError, match=r"unknown names \['cores'\]; expected names out of \('retina'"):
         network.rollout(network.init_state(1), inputs, features=("cores",))
 
@@ -316,3 +320,53 @@ def test_new_network_starts_as_the_released_one():
     np.testing.assert_array_equal(responses, 1)
     same = Network(NetworkConfig.tiny(3), rngs=nnx.Rngs(0))
     assert_same(jax.tree.leaves(same), jax.tree.leaves(network), tolerance=0)
+
+
+def operations(jaxpr):
+    """Every equation of a program, those inside loops and calls included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from operations(inner)
+
+
+def test_everything_runs_in_full_precision(network):
+    """Forward, gradient, and the perspective by itself: on an accelerator the default would be TF32 or bfloat16."""
+    inputs = make_inputs(2, 1)
+
+    def loss(network, pixels):
+        _, output = network.rollout(network.init_state(1), inputs._replace(stimulus=pixels))
+        return output.responses.sum()
+
+    pixels, eye = as_pixels(inputs.stimulus), inputs.eye[:, 0]
+    programs = [
+        jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(network, pixels),
+        jax.make_jaxpr(lambda p: p.inverse(jnp.ones((2, 16, 24, 1)), eye))(network.perspective),
+        jax.make_jaxpr(lambda p: p(pixels[:, 0], eye))(network.perspective),
+    ]
+    highest, found = jax.lax.Precision.HIGHEST, {"dot_general": 0, "conv_general_dilated": 0}
+    for program in programs:
+        for equation in operations(program.jaxpr):
+            if equation.primitive.name in found:
+                found[equation.primitive.name] += 1
+                assert equation.params["precision"] in (highest, (highest, highest)), equation
+    assert found["dot_general"] > 50 and found["conv_general_dilated"] > 20
+
+
+def test_a_new_network_runs_where_float64_is_the_default():
+    with jax.enable_x64(True):
+        network = Network(NetworkConfig.tiny(np.int64(3)), rngs=nnx.Rngs(0))
+        assert {leaf.dtype for leaf in jax.tree.leaves(network)} == {np.dtype(np.float32)}
+        output = jax.jit(network.rollout)(network.init_state(1), make_inputs(2, 1))[1]
+        assert output.responses.dtype == np.float32
+
+
+def test_inverse_perspective_of_darkness_is_black(network):
+    """Responses that no light evokes are black, where the formula alone gives NaN."""
+    eye = jnp.zeros((1, 2))
+    perspective = network.perspective
+    retinal = perspective(jnp.zeros((1, 18, 32, 1), jnp.uint8), eye)
+    image = perspective.inverse(retinal - 0.01, eye)
+    assert image.shape == (1, 18, 32, 1) and np.isfinite(image).all() and image.max() < 0.01

@@ -77,6 +77,13 @@ def test_only_the_converter_imports_torch():
     assert table and not table & {"torch", "jax"}
 
 
+def test_names_of_nonlinearities_agree():
+    from fnn_jax.config import NONLINEARITIES
+    from fnn_jax.model.layers import _NONLINEARITIES
+
+    assert set(NONLINEARITIES) == set(_NONLINEARITIES)
+
+
 def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 

@@ -1,12 +1,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
-from fnn_jax import Twin
+from fnn_jax import CheckpointError, NetworkConfig, Twin
 from fnn_jax import twin as twin_module
+from fnn_jax.demo import random_network
 from fnn_jax.inputs import CheckedInputs
 from fnn_jax.model.network import CHUNK_FRAMES
+from fnn_jax.store import Store
 
 FRAMES = 2 * CHUNK_FRAMES + 3
 
@@ -138,3 +141,71 @@ def test_save_and_load(twin, video, tmp_path):
         twin.save(tmp_path / "saved")
     twin.save(tmp_path / "saved", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_changed_weights_are_seen(video):
+    twin = Twin(random_network(NetworkConfig.tiny(3)))
+    before = twin.predict(video[:2])
+    twin.network.readout.feature.bias[...] += 1
+    np.testing.assert_allclose(twin.predict(video[:2]), before * np.e, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(twin.rollout)(video[:2]), before * np.e, rtol=1e-5)
+
+
+def test_predict_is_refused_inside_a_trace_and_survives_one(video):
+    twin = Twin(random_network(NetworkConfig.tiny(3)))
+    for function in (twin.predict, lambda v: twin.features(v, "core"), lambda v: twin.step(twin.init_state(), v[0])):
+        with pytest.raises(TypeError, match="Use twin.rollout there"):
+            jax.jit(function)(video[:2])
+    expected = Twin(twin.network).predict(video[:2])
+    jax.jit(lambda x: x * twin.predict(video[:2]).mean())(1.0)  # a constant of the program: that is fine
+    np.testing.assert_array_equal(twin.predict(video[:2]), expected)
+
+
+def test_float64_twin(video, network):
+    with jax.enable_x64(True):
+        twin = Twin(jax.tree.map(lambda a: a.astype(np.float64), network))
+        responses = twin.predict(video[:3] / 255)
+        assert responses.dtype == np.float64
+        np.testing.assert_allclose(responses, jax.jit(twin.rollout)(video[:3] / 255), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros((5, 18, 32), np.uint8),), r"frame has the shape \[5, 18, 32\]; expected one frame, .*: video\[t\]"),
+        ((None,), r"frame has the shape None; expected one frame"),
+        ((np.zeros((18, 32), np.uint8), np.zeros((1, 1, 2))), r"perspective has the shape \[1, 1, 2\]; expected \[2\]"),
+    ],
+)
+def test_step_speaks_of_frames(twin, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        twin.step(twin.init_state(), *arguments)
+
+
+def test_save_refuses_what_load_would(network, tmp_path, monkeypatch):
+    for name in ("../out", "a/b", "", ".hidden"):
+        with pytest.raises(ValueError, match="The name of the scan is"):
+            Twin(network, name=name).save(tmp_path / "twin")
+    with pytest.raises(CheckpointError, match="lists 3 units for a readout of 7"):
+        Twin(network, pd.DataFrame({"unit_id": [1, 2, 3]})).save(tmp_path / "twin")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Twin(network, pd.DataFrame({"unit_id": range(7)})).save("~/twin")  # its index has no name
+    assert Twin.load("~/twin").units.unit_id.tolist() == list(range(7))
+
+
+def test_overwriting_replaces_twins_only(network, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="holds other things than converted weights and is not overwritten"):
+        Twin(network).save(tmp_path / "results", overwrite=True)
+    assert (tmp_path / "results" / "thesis.txt").exists()
+
+
+def test_provenance_survives_saving(network, tmp_path):
+    source = {"file": "a.pt", "sha256": "0" * 64}
+    Twin(network, provenance={"source": source, "converter": "fnn_jax 0"}).save(tmp_path / "a")
+    Twin.load(tmp_path / "a").save(tmp_path / "b")
+    metadata = Store(tmp_path / "b").metadata("twin")
+    assert metadata["source"] == source and metadata["converter"] == "fnn_jax 0"
+    assert metadata["written_by"].startswith("fnn_jax ")

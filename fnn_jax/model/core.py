@@ -192,7 +192,7 @@ class Recurrent(nnx.Module):
         self.conv = Conv(
             inner + hidden, common, groups=groups, spatial=recurrent.kernel, gain=None, bias=None, **shared
         )
-        self.scale = nnx.Param(jnp.ones((*streams, groups, common // groups)))
+        self.scale = nnx.Param(jnp.ones((*streams, groups, common // groups), jnp.float32))
 
         def attention_map():
             return Conv(common, common, groups=groups, gain=None, bias=None, **shared)

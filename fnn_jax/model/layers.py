@@ -7,7 +7,9 @@ Every layer is written for one stream. Its parameters may carry leading axes (th
 layer that is not folded gives the same numbers.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,6 +28,17 @@ _NONLINEARITIES = {
     "tanh": (jnp.tanh, 1.5939117670059204),
     "identity": (lambda x: x, 1.0),
 }
+
+
+def full_precision(function: Callable) -> Callable:
+    """Trace a function with matrix products and convolutions in full float32, whatever JAX's default on this device."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        with jax.default_matmul_precision("highest"):
+            return function(*args, **kwargs)
+
+    return wrapped
 
 
 class Buffer(nnx.Variable):
@@ -115,6 +128,7 @@ def draw_weights(module: nnx.Module, key: Array) -> None:
         layer.weight = nnx.Param(weight)
 
 
+@full_precision
 def fold_weight_norm(module):
     """A network (or any part of one) that computes the same from weights normalised once.
 
@@ -213,6 +227,7 @@ def _convolve_same_forward(x, kernel):
     return _convolve_same(x, kernel), (x, kernel)
 
 
+@full_precision  # it is traced when the gradient is asked for, outside of what surrounded the forward pass
 def _convolve_same_backward(saved, g):
     # The gradients are convolutions again. XLA derives the same ones, but inside a loop it leaves their operands in an
     # order for which it has no fast code on a CPU: 20 times slower. The barriers keep the order that is written here.

@@ -7,17 +7,19 @@ Everything here is a pure function of the network (a pytree of parameters), a st
 ``jax.jit``, ``jax.vmap``, ``jax.grad`` and ``jax.lax.scan``.
 """
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm
+from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm, full_precision
 from fnn_jax.model.modulation import Modulation, ModulationNoise
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
@@ -49,7 +51,10 @@ class Noise(NamedTuple):
 
 
 class NetworkState(NamedTuple):
-    """Everything the network remembers from one frame to the next; arrays are ``[batch, stream, ...]``."""
+    """Everything the network remembers from one frame to the next.
+
+    Arrays are ``[batch, stream, ...]``; those of the noise that the streams share, ``[batch, ...]``.
+    """
 
     modulation: LstmState
     core: CoreState
@@ -123,12 +128,13 @@ class Network(nnx.Module):
 
         return jax.vmap(video)(jax.random.split(key, batch))
 
+    @full_precision
     def rollout(
         self,
         state: NetworkState,
         inputs: Inputs,
         *,
-        stream: int | Array | None = None,
+        stream: int | np.integer | Array | None = None,
         periphery: str = "dark",
         features: Sequence[str] = (),
     ) -> tuple[NetworkState, Output]:
@@ -147,7 +153,8 @@ class Network(nnx.Module):
             The state after the last frame, and ``Output``.
 
         Raises:
-            ValueError: a name, periphery or stream that does not exist.
+            ValueError: a name, periphery or stream that does not exist. A stream that is being traced is not checked;
+                out of range it is clamped.
         """
         self.check_options(stream, periphery, features)
         network = fold_weight_norm(self)
@@ -155,24 +162,23 @@ class Network(nnx.Module):
         def advance(state, inputs):
             return network._advance(state, inputs, stream, periphery, tuple(features))
 
-        with jax.default_matmul_precision("highest"):
-            return _over_chunks(advance, state, inputs, _chunk_length(inputs.stimulus.shape[0]))
+        return _over_chunks(advance, state, inputs, _chunk_length(inputs.stimulus.shape[0]))
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
         state, output = self.rollout(state, jax.tree.map(lambda a: a[None], inputs), **options)
         return state, jax.tree.map(lambda a: a[0], output)
 
-    def fold_weight_norm(self) -> "Network":
-        """The network for repeated inference: it computes the same, with the weights normalised once."""
-        with jax.default_matmul_precision("highest"):
-            return fold_weight_norm(self)
-
-    def check_options(self, stream, periphery, features):
+    def check_options(self, stream: Any, periphery: str, features: Sequence[str]) -> None:
+        """Raise what ``rollout`` raises for these options."""
         if periphery not in PERIPHERIES:
             raise ValueError(f"periphery is {periphery!r}; expected one of {tuple(PERIPHERIES)}.")
-        if isinstance(stream, int) and not 0 <= stream < self.config.num_streams:
-            raise ValueError(f"stream is {stream}; expected None or an index from 0 to {self.config.num_streams - 1}.")
+        if stream is not None and not isinstance(stream, jax.core.Tracer):
+            expected = f"expected None or an index from 0 to {self.config.num_streams - 1}"
+            if isinstance(stream, bool) or not hasattr(stream, "__index__"):
+                raise TypeError(f"stream is {stream!r}; {expected}.")
+            if not 0 <= operator.index(stream) < self.config.num_streams:
+                raise ValueError(f"stream is {operator.index(stream)}; {expected}.")
         unknown = [name for name in features if name not in self.feature_names]
         if unknown:
             raise ValueError(f"features has unknown names {unknown}; expected names out of {self.feature_names}.")

@@ -12,9 +12,14 @@ from fnn_jax.config import NetworkConfig
 from fnn_jax.model.network import Network
 
 
-def named_parameters(network: Network) -> dict[str, jax.Array | np.ndarray]:
+def parameter_arrays(network: Network) -> dict[str, np.ndarray]:
     """Every array of a network, buffers included, by its dotted path such as ``core.recurrent.query.weight``."""
-    return dict(_named(network))
+    return {name: np.asarray(value) for name, value in _named(network)}
+
+
+def is_core(name: str) -> bool:
+    """Whether a parameter, or a key of a published checkpoint, belongs to the core, which the scans share."""
+    return name.startswith("core.")
 
 
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
@@ -48,11 +53,15 @@ def compare_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, 
     return problems
 
 
-def indented(lines: Iterable[str], most: int = 30) -> str:
-    """Lines of a report under one another, cut where there are too many to read."""
-    lines = list(lines)
-    cut = [f"... and {len(lines) - most} more"] if len(lines) > most else []
-    return "\n".join("  " + line for line in lines[:most] + cut)
+def indented(problems: Iterable[str], most: int = 12) -> str:
+    """Lines of a report under one another; of each kind (what stands before the colon) only the first ones."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.split(" of ")[0].split(":")[0], []).append(problem)
+    lines = []
+    for kind, those in kinds.items():
+        lines += those[:most] + ([f"{kind}: ... and {len(those) - most} more"] if len(those) > most else [])
+    return "\n".join("  " + line for line in lines)
 
 
 def _named(network: Network) -> Iterator[tuple[str, Any]]:

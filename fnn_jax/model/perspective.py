@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model import geometry
-from fnn_jax.model.layers import Buffer, Linear, nonlinearity
+from fnn_jax.model.layers import Buffer, Linear, full_precision, nonlinearity
 
 # What lies outside the monitor: dark, as in the released model's default, or the monitor's border extended.
 PERIPHERIES = {"dark": "zero", "extend": "edge"}
@@ -45,7 +45,7 @@ class Monitor(nnx.Module):
 
     def __init__(self):
         self.center = nnx.Param(jnp.array([0, 0, 0.5], jnp.float32))
-        self.angle = nnx.Param(jnp.zeros(3))
+        self.angle = nnx.Param(jnp.zeros(3, jnp.float32))
         self.center_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
         self.angle_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
 
@@ -70,7 +70,7 @@ class Luminance(nnx.Module):
         return values ** self.power[...] * self.scale[...] + self.offset[...]
 
     def inverse(self, luminance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return ((luminance - self.offset[...]) / self.scale[...]) ** (1 / self.power[...])
+        return jnp.maximum((luminance - self.offset[...]) / self.scale[...], 0) ** (1 / self.power[...])
 
 
 class RetinalResponse(nnx.Module):
@@ -79,9 +79,9 @@ class RetinalResponse(nnx.Module):
     eps = 1e-5
 
     def __init__(self):
-        self.logit = nnx.Param(jnp.zeros(1))
-        self.scale = nnx.Param(jnp.ones(1))
-        self.offset = nnx.Param(jnp.zeros(1))
+        self.logit = nnx.Param(jnp.zeros(1, jnp.float32))
+        self.scale = nnx.Param(jnp.ones(1, jnp.float32))
+        self.offset = nnx.Param(jnp.zeros(1, jnp.float32))
 
     def _power(self) -> Float[Array, ""]:
         return jax.nn.sigmoid(self.logit[0])
@@ -90,7 +90,7 @@ class RetinalResponse(nnx.Module):
         return (luminance + self.eps) ** self._power() * self.scale[0] + self.offset[0]
 
     def inverse(self, response: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return ((response - self.offset[0]) / self.scale[0]) ** (1 / self._power()) - self.eps
+        return jnp.maximum((response - self.offset[0]) / self.scale[0], 0) ** (1 / self._power()) - self.eps
 
 
 class Perspective(nnx.Module):
@@ -99,6 +99,7 @@ class Perspective(nnx.Module):
     def __init__(self, config: NetworkConfig):
         perspective = config.perspective
         self.max_angle_deg = perspective.max_angle_deg
+        self.stimulus_size = (config.stimulus_height, config.stimulus_width)
         self.eye = Eye(config)
         self.monitor = Monitor()
         self.luminance = Luminance()
@@ -118,6 +119,7 @@ class Perspective(nnx.Module):
         """Rotation of the eye at each frame."""
         return geometry.rotation_matrix(self.eye(eye))
 
+    @full_precision
     def __call__(
         self,
         stimulus: Float[Array, "time height width channel"] | UInt8[Array, "time height width channel"],
@@ -148,15 +150,22 @@ class Perspective(nnx.Module):
         levels = jnp.arange(256, dtype=self.monitor.center.dtype) / 255
         return jnp.take(self.luminance(levels), stimulus.astype(jnp.int32), axis=0, mode="clip")
 
+    @full_precision
     def inverse(
         self,
         retinal: Float[Array, "time retina_height retina_width channel"],
         eye: Float[Array, "time eye_features"],
-        height: int = 144,
-        width: int = 256,
+        height: int | None = None,
+        width: int | None = None,
         periphery: str = "dark",
-    ) -> Float[Array, "time height width channel"]:
-        """Monitor image that a retinal image shows, for display: what lies off the retina is dark or extended."""
+    ) -> Float[Array, "time out_height out_width channel"]:
+        """Monitor image that a retinal image shows, for display: what lies off the retina is dark or extended.
+
+        ``height`` and ``width`` are those of a stimulus unless given. Responses that no light evokes show as black
+        (the released code returns NaN for them).
+        """
+        height = self.stimulus_size[0] if height is None else height
+        width = self.stimulus_size[1] if width is None else width
         center, axes = self.monitor.placement(None)
         grid = jnp.asarray(geometry.isotropic_grid(height, width), retinal.dtype)
         rays = center[None, None] + grid @ axes[:, :2].T

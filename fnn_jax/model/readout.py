@@ -25,7 +25,7 @@ class Position(nnx.Module):
     """
 
     def __init__(self, config: NetworkConfig):
-        self.mean = nnx.Param(jnp.zeros((config.num_units, 2)))
+        self.mean = nnx.Param(jnp.zeros((config.num_units, 2), jnp.float32))
         self.spread = nnx.Param(jnp.tile(jnp.float32(0.4) * jnp.eye(2, dtype=jnp.float32), (config.num_units, 1, 1)))
 
     def draw_noise(self, key: Array) -> ReadoutNoise:
@@ -43,8 +43,8 @@ class Feature(nnx.Module):
 
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         # The released model starts at zero; an untrained network then responds 1 to everything.
-        self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels)))
-        self.bias = nnx.Param(jnp.zeros((*streams, config.num_units)))
+        self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros((*streams, config.num_units), jnp.float32))
 
     def __call__(
         self, maps: Float[Array, "time height width channels"], position: Float[Array, "units 2"]

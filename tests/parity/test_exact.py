@@ -8,7 +8,7 @@ from tolerances import assert_close
 
 from fnn_jax import Inputs, poisson_loss
 from fnn_jax.convert import to_state_dict
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 
 
 def in_float64(config, parameters):
@@ -63,7 +63,7 @@ def test_gradients(golden, config, parameters):
         on_network, on_pixels = jax.tree.map(np.asarray, gradient)
     expected = golden("gradients")
     assert_close("exact gradient", on_pixels[:, 0, ::4, ::4, 0], expected["pixels"])
-    by_key = to_state_dict(config, {name: np.asarray(value) for name, value in named_parameters(on_network).items()})
+    by_key = to_state_dict(config, parameter_arrays(on_network))
     for name in expected.files:
         if name.startswith("grad:"):
             assert_close("exact gradient", by_key[name.removeprefix("grad:")], expected[name])

@@ -92,8 +92,7 @@ def test_eye_and_monitor(twin, golden):
 def test_inverse_perspective(twin, golden):
     noise = recipe.array("retinal", (2, 1, 128, 192))
     retinal = jnp.asarray(np.moveaxis(1 / (1 + np.exp(-noise)) + np.float32(0.1), 1, -1))
-    with jax.default_matmul_precision("highest"):
-        image = jax.jit(lambda p: p.inverse(retinal, jnp.asarray(EYE[:2])))(twin.network.perspective)
+    image = jax.jit(lambda p: p.inverse(retinal, jnp.asarray(EYE[:2])))(twin.network.perspective)
     assert_close("inverse perspective", np.moveaxis(image, -1, 1)[..., ::4, ::4], golden("stages")["inverse"])
 
 
@@ -112,13 +111,13 @@ def gradients(twin):
 
 def test_gradients(gradients, golden, config):
     from fnn_jax.convert import to_state_dict
-    from fnn_jax.model.parameters import named_parameters
+    from fnn_jax.model.parameters import parameter_arrays
 
     loss, (network, pixels) = gradients
     expected = golden("gradients")
     assert_close("loss", loss, expected["loss"])
     assert_close("gradient on pixels", pixels[:, 0, ::4, ::4, 0], expected["pixels"])
-    by_key = to_state_dict(config, {name: np.asarray(value) for name, value in named_parameters(network).items()})
+    by_key = to_state_dict(config, parameter_arrays(network))
     names = [name for name in expected.files if name.startswith("grad:")]
     assert len(names) == 14
     for name in names:

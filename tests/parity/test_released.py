@@ -10,7 +10,7 @@ from tolerances import assert_close
 
 from fnn_jax import NetworkConfig, Twin
 from fnn_jax.convert import convert, to_state_dict, write_state_dict
-from fnn_jax.model.parameters import named_parameters
+from fnn_jax.model.parameters import parameter_arrays
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 build = pytest.importorskip(
@@ -52,7 +52,7 @@ def test_input_forms_and_streams(shapes, tmp_path):
 def test_state_dict_goes_back(shapes, tmp_path):
     """What we write, the released package loads, key for key and bit for bit."""
     model, twin = pair(shapes, 6, 4, tmp_path)
-    parameters = {name: np.asarray(value) for name, value in named_parameters(twin.network).items()}
+    parameters = parameter_arrays(twin.network)
     write_state_dict(tmp_path / "back.pt", to_state_dict(NetworkConfig.microns(6), parameters))
     back = torch.load(tmp_path / "back.pt", weights_only=True)
     assert set(back) == set(model.state_dict())
