@@ -11,7 +11,7 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -39,13 +39,6 @@ def test_errors_are_one_message_without_traceback(tmp_path, capsys):
     cases = {
         ("convert", str(tmp_path / "none"), str(tmp_path / "out")): "none does not exist. Give the folder",
         ("convert", str(folder), str(tmp_path / "out")): "is not in the published layout",
-        (
-            "convert",
-            str(folder),
-            str(tmp_path / "out"),
-            "--scans",
-            "85",
-        ): "scan is '85'; expected session and scan as in 8-5",
         ("demo", "--directory", str(folder), "-o", str(tmp_path / "d")): "holds no weights",
         ("demo", "--scan", "8-5", "-o", str(tmp_path / "d")): "--scan is given without --directory",
     }
