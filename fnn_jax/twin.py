@@ -243,12 +243,11 @@ class Twin:
         self, state: NetworkState, inputs: Inputs, stream: int | None, periphery: str, features: tuple[str, ...]
     ) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
-        now = jax.tree.leaves(self.network)
-        if self._folded is None or any(a is not b for a, b in zip(now, self._folded[0], strict=True)):
-            with jax.ensure_compile_time_eval():
+        with jax.ensure_compile_time_eval():  # see _run
+            now = jax.tree.leaves(self.network)
+            if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
                 self._folded = (now, *jax.tree.flatten(jax.jit(fold_weight_norm)(self.network)))
-        _, leaves, structure = self._folded
-        with jax.ensure_compile_time_eval():
+            _, leaves, structure = self._folded
             return _rollout(leaves, state, inputs, stream, structure=structure, periphery=periphery, features=features)
 
 

@@ -149,6 +149,8 @@ def test_changed_weights_are_seen(video):
     twin.network.readout.feature.bias[...] += 1
     np.testing.assert_allclose(twin.predict(video[:2]), before * np.e, rtol=1e-5)
     np.testing.assert_allclose(jax.jit(twin.rollout)(video[:2]), before * np.e, rtol=1e-5)
+    twin.network = random_network(NetworkConfig.tiny(4))
+    assert twin.predict(video[:2]).shape == (2, 4)
 
 
 def test_predict_is_refused_inside_a_trace_and_survives_one(video):
