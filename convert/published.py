@@ -14,7 +14,7 @@ import pandas as pd
 
 from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.files import whole_file
-from fnn_jax.store import check_units
+from fnn_jax.store import check_units, choose_scan
 
 CORE_FILE = "params_core.pt"
 SCAN_FILE = re.compile(r"params_(\d+)_(\d+)\.pt")
@@ -102,15 +102,6 @@ class PublishedDirectory:
         self.directory = places[0]
         self.core = self.directory / CORE_FILE
 
-    @staticmethod
-    def is_one(directory: str | os.PathLike) -> bool:
-        """Whether a folder is in the published layout."""
-        try:
-            PublishedDirectory(directory)
-        except CheckpointError:
-            return False
-        return True
-
     def scans(self) -> list[str]:
         """Names (``8-5``) of the scans whose weights are here, in order."""
         matches = [SCAN_FILE.fullmatch(path.name) for path in self.directory.iterdir()]
@@ -122,8 +113,7 @@ class PublishedDirectory:
         Raises:
             ValueError: they are not here; those that are, are listed.
         """
-        if scan not in self.scans():
-            raise ValueError(f"scan is {scan!r}; {self.directory} holds: {', '.join(self.scans()) or 'no scan'}.")
+        scan = choose_scan(scan, self.scans(), self.directory)
         return self.directory / f"params_{scan.replace('-', '_')}.pt"
 
     def units(self, scan: str, num_units: int) -> pd.DataFrame:

@@ -19,9 +19,8 @@ from fnn_jax.convert.published import (
     write_state_dict,
 )
 from fnn_jax.files import whole_file
-from fnn_jax.model.parameters import compare_shapes, indented, is_core, parameter_shapes
-from fnn_jax.store import Store, default_units, new_store, write_core, write_scan
-from fnn_jax.version import __version__
+from fnn_jax.model.parameters import compare_shapes, indented, is_core, parameter_shapes, split_core
+from fnn_jax.store import WRITER, Store, default_units, new_store, write_core, write_scan
 
 UNITS_KEY = "readout.feature.weights.0"  # its first axis counts the units
 
@@ -118,9 +117,7 @@ def write_published_scan(
     """
     directory = Path(directory)
     session, scan_idx = (int(units[column].iloc[0]) for column in ("session", "scan_idx"))
-    state = to_state_dict(config, parameters)
-    core_state = {key: value for key, value in state.items() if is_core(key)}
-    scan_state = {key: value for key, value in state.items() if not is_core(key)}
+    core_state, scan_state = split_core(to_state_dict(config, parameters))
     core_file, scan_file = directory / CORE_FILE, directory / f"params_{session}_{scan_idx}.pt"
     if scan_file.exists():
         raise FileExistsError(f"{scan_file} exists already and is kept as it is.")
@@ -192,9 +189,7 @@ def _with_units(config, state):
 
 def _add(store, name, config, parameters, units, files, label):
     provenance = {part: {"file": path.name, "sha256": file_sha256(path)} for part, path in files.items()}
-    converter = f"fnn_jax {__version__}"
-    core = {path: value for path, value in parameters.items() if is_core(path)}
-    rest = {path: value for path, value in parameters.items() if not is_core(path)}
-    core_sha256 = write_core(store, config, core, source=provenance["core"], converter=converter)
-    record = {"source": provenance["scan"], "core_source": provenance["core"], "converter": converter, "label": label}
+    core, rest = split_core(parameters)
+    core_sha256 = write_core(store, config, core, source=provenance["core"], converter=WRITER)
+    record = {"source": provenance["scan"], "core_source": provenance["core"], "converter": WRITER, "label": label}
     write_scan(store, name, config, rest, units, core_sha256, **record)

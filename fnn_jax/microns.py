@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.store import Store, is_store
+from fnn_jax.store import Store, choose_scan, is_store
 from fnn_jax.twin import Twin
 
 CONVERTED = "fnn_jax"  # where weights converted on first use go, inside the folder of the published files
@@ -50,13 +50,8 @@ def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
     if is_store(directory):
         return Twin.load(directory, scan)
     published = _published(directory)
-    if scan is None:
-        if len(published) != 1:
-            raise ValueError(
-                f"scan is not given, and {directory} holds {len(published)} scans: {', '.join(published)}."
-            )
-        (scan,) = published
-    return Twin.load(_converted(directory, scan), scan)
+    scan = choose_scan(scan, published.scans(), directory)
+    return Twin.load(_converted(published, directory / CONVERTED, scan), scan)
 
 
 def scan_name(text: str) -> str:
@@ -65,7 +60,8 @@ def scan_name(text: str) -> str:
     return f"{int(match[1])}-{int(match[2])}" if match else str(text)
 
 
-def _published(directory: Path) -> list[str]:
+def _published(directory: Path):
+    """The published files in a folder."""
     from fnn_jax.convert.published import PublishedDirectory
 
     if directory.is_file():
@@ -74,19 +70,19 @@ def _published(directory: Path) -> list[str]:
         )
     if not directory.is_dir():
         raise CheckpointError(f"{directory} does not exist. Give the folder of the published files or a converted one.")
-    if not PublishedDirectory.is_one(directory):
+    try:
+        return PublishedDirectory(directory)
+    except CheckpointError as error:
         raise CheckpointError(
             f"{directory} holds no weights: neither converted ones (folders 'core' and 'scans') nor the published "
             "files (params_core.pt, params_8_5.pt, ...). docs/weights.md says where to get them."
-        )
-    return PublishedDirectory(directory).scans()
+        ) from error
 
 
-def _converted(directory: Path, scan: str) -> Path:
-    """The store beside published files, with this scan converted into it if it was not."""
-    from fnn_jax.convert.published import PublishedDirectory, file_sha256
+def _converted(published, store: Path, scan: str) -> Path:
+    """The store of published files, with this scan converted into it if it was not."""
+    from fnn_jax.convert.published import file_sha256
 
-    published, store = PublishedDirectory(directory), directory / CONVERTED
     path = published.scan_file(scan)
     if is_store(store) and scan in Store(store).scans():
         metadata = Store(store).metadata(scan)
@@ -100,10 +96,10 @@ def _converted(directory: Path, scan: str) -> Path:
 
     print(f"fnn_jax: converting {path.name} and {published.core.name} into {store}, once", file=sys.stderr)
     try:
-        convert_scan(directory, store, scan)
+        convert_scan(published.directory, store, scan)
     except OSError as error:
         raise CheckpointError(
-            f"The weights in {directory} are not converted yet, and {store} cannot be written "
-            f"({error.strerror or error}). Run `fnn-jax convert {directory} DESTINATION` and use that folder."
+            f"The weights in {published.directory} are not converted yet, and {store} cannot be written "
+            f"({error.strerror or error}). Run `fnn-jax convert {published.directory} DESTINATION` and use that folder."
         ) from error
     return store

@@ -15,7 +15,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.config import NetworkConfig
 from fnn_jax.files import whole_directory
 from fnn_jax.model.network import Network
-from fnn_jax.model.parameters import is_core, network_from_parameters, parameter_arrays
+from fnn_jax.model.parameters import network_from_parameters, parameter_arrays, split_core
 from fnn_jax.version import __version__
 
 SCAN_NAME = re.compile(r"\w[\w.-]*")
@@ -68,13 +68,6 @@ class Store:
             names, key=lambda name: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in name.split("-")]
         )
 
-    def only_scan(self) -> str:
-        """The name of the scan of a store that holds just one."""
-        scans = self.scans()
-        if len(scans) != 1:
-            raise ValueError(f"scan is not given, and {self.directory} holds {len(scans)} scans: {', '.join(scans)}.")
-        return scans[0]
-
     def metadata(self, scan: str) -> dict[str, Any]:
         """What was said about a scan when it was written."""
         return checkpoint.load_metadata(self._scan_directory(scan) / "parameters")
@@ -109,9 +102,22 @@ class Store:
         return LoadedScan(network, units, metadata)
 
     def _scan_directory(self, scan: str) -> Path:
-        if scan not in self.scans():
-            raise ValueError(f"scan is {scan!r}; {self.directory} holds: {', '.join(self.scans()) or 'no scan'}.")
-        return self.directory / "scans" / scan
+        return self.directory / "scans" / choose_scan(scan, self.scans(), self.directory)
+
+
+def choose_scan(scan: str | None, scans: Sequence[str], directory: Path) -> str:
+    """The scan that was asked for; where none was, the only one there is.
+
+    Raises:
+        ValueError: it is not there, or there are several to choose from; those that are there are listed.
+    """
+    if scan is None:
+        if len(scans) != 1:
+            raise ValueError(f"scan is not given, and {directory} holds {len(scans)} scans: {', '.join(scans)}.")
+        return scans[0]
+    if scan not in scans:
+        raise ValueError(f"scan is {scan!r}; {directory} holds: {', '.join(scans) or 'no scan'}.")
+    return scan
 
 
 def is_store(directory: str | os.PathLike) -> bool:
@@ -206,9 +212,7 @@ def save_network(
     **metadata: Any,
 ) -> None:
     """Write a network as a new store of one scan, with ``metadata`` such as the ``label`` of a twin."""
-    parameters = parameter_arrays(network)
-    core = {name: value for name, value in parameters.items() if is_core(name)}
-    rest = {name: value for name, value in parameters.items() if not is_core(name)}
+    core, rest = split_core(parameter_arrays(network))
     units = default_units(network.config.num_units) if units is None else units
     with new_store(directory, overwrite) as temporary:
         core_sha256 = write_core(temporary, network.config, core)

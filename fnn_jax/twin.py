@@ -15,7 +15,7 @@ from fnn_jax.config import NetworkConfig
 from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState, Output
-from fnn_jax.store import Store, default_units, save_network
+from fnn_jax.store import Store, choose_scan, default_units, save_network
 
 FRAMES_PER_SECOND = 30
 
@@ -70,7 +70,7 @@ class Twin:
             ValueError: the folder does not hold this scan.
         """
         store = Store(directory)
-        scan = store.only_scan() if scan is None else scan
+        scan = choose_scan(scan, store.scans(), store.directory)
         network, units, metadata = store.load(scan)
         provenance = {key: metadata[key] for key in ("source", "core_source", "converter") if key in metadata}
         return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)

@@ -1,7 +1,6 @@
 """Strict settings for every test, and the small twin that most of them use."""
 
 import jax
-import numpy as np
 import pytest
 from disturbed import disturb
 
@@ -24,8 +23,3 @@ def network() -> Network:
 @pytest.fixture(scope="session")
 def twin(network) -> Twin:
     return Twin(network, label="random weights")
-
-
-@pytest.fixture
-def random() -> np.random.Generator:
-    return np.random.default_rng(1)

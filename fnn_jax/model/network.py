@@ -24,8 +24,8 @@ from fnn_jax.model.modulation import Modulation, ModulationNoise
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
 
-# Frames that go through the feedforward part together. Measured on two CPU cores: the activations of 8 frames still
-# stay in the cache; longer chunks were not faster.
+# Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
+# wastes. On two CPU cores a frame took 68 ms in chunks of 4, 69 in chunks of 8, and 62 in chunks of 16.
 CHUNK_FRAMES = 8
 
 

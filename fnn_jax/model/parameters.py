@@ -22,6 +22,12 @@ def is_core(name: str) -> bool:
     return name.startswith("core.")
 
 
+def split_core(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What belongs to the core, and the rest."""
+    core = {name: value for name, value in named.items() if is_core(name)}
+    return core, {name: value for name, value in named.items() if name not in core}
+
+
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the architecture; computes and allocates nothing."""
     return {name: tuple(array.shape) for name, array in _named(_abstract(config))}
