@@ -1,10 +1,12 @@
 """The published files: reading and writing ``.pt`` state dicts safely, and the tables beside them."""
 
 import hashlib
+import io
 import os
 import pickle
 import re
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +21,11 @@ from fnn_jax.store import check_units, choose_scan
 CORE_FILE = "params_core.pt"
 SCAN_FILE = re.compile(r"params_(\d+)_(\d+)\.pt")
 
+Member = Path | zipfile.Path  # a file in a folder, or in a zip
 
-def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Arrays of a ``.pt`` file by key.
+
+def read_state_dict(path: str | os.PathLike | zipfile.Path) -> dict[str, np.ndarray]:
+    """Arrays of a ``.pt`` file by key; the file may be a member of a zip.
 
     Only tensors are read: a file whose pickle would run code is refused. torch notices neither flipped bits nor cut
     files by itself, so the checksums inside the file are tested first.
@@ -29,12 +33,10 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: the file is missing, damaged, or no state dict of tensors.
     """
-    torch = _torch()
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing.")
+    torch = require_torch()
+    file = io.BytesIO(read_bytes(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
     except Exception as error:  # flipped bits in the headers raise RuntimeError, zlib.error, UnicodeDecodeError, ...
         raise CheckpointError(
@@ -43,8 +45,9 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged: its part {damaged} fails its checksum. Get the file again.")
+    file.seek(0)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).replace("\n", " ").strip()[:300]
         raise CheckpointError(
@@ -71,34 +74,67 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def write_state_dict(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a ``.pt`` file that the released package loads."""
-    torch = _torch()
+    torch = require_torch()
     tensors = OrderedDict((key, torch.from_numpy(np.array(value))) for key, value in state.items())
     with whole_file(path) as temporary:
         torch.save(tensors, temporary)
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_bytes(path: str | os.PathLike | zipfile.Path) -> bytes:
+    """A whole file; a member of a zip is checked against its checksum.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = path if isinstance(path, zipfile.Path) else Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing.")
+    try:
+        return path.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Get the archive again.") from error
 
 
-class PublishedDirectory:
-    """A folder in the published layout: ``params_core.pt``, ``params_8_5.pt`` ..., ``scans.csv``, ``units.csv``.
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
-    The files may also lie in one folder inside, as in the published zip.
+
+def is_published_archive(path: str | os.PathLike) -> bool:
+    """Whether a file is a zip of published files. (A ``.pt`` file is a zip, too.)"""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.rpartition("/")[2] == CORE_FILE for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+class PublishedFiles:
+    """The published layout: ``params_core.pt``, ``params_8_5.pt`` ..., ``scans.csv``, ``units.csv``.
+
+    The files lie in a folder or in a zip, which is read as it is; there they may be in one folder inside.
 
     Raises:
         CheckpointError: there is no ``params_core.pt``, or it lies in several folders inside.
     """
 
-    def __init__(self, directory: str | os.PathLike):
-        directory = Path(directory).expanduser().absolute()
-        if not directory.is_dir():
-            raise CheckpointError(f"{directory} is no folder. Give the folder of the published files.")
-        places = [p for p in (directory, *sorted(directory.iterdir())) if (p / CORE_FILE).is_file()]
-        if not places or (len(places) > 1 and places[0] != directory):
+    def __init__(self, source: str | os.PathLike):
+        self.source = Path(source).expanduser().absolute()
+        root: Member
+        if self.source.is_dir():
+            root = self.source
+        elif is_published_archive(self.source):
+            root = zipfile.Path(zipfile.ZipFile(self.source))
+        else:
+            raise CheckpointError(
+                f"{self.source} is neither a folder nor a zip of published files. Give the folder, or the zip as it is."
+            )
+        inside = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.name)
+        places = [path for path in (root, *inside) if (path / CORE_FILE).is_file()]
+        if not places or (len(places) > 1 and places[0] != root):
             found = f"{len(places)} folders hold one" if places else "there is none"
-            raise CheckpointError(f"{directory} is not in the published layout: one {CORE_FILE} is expected, {found}.")
+            raise CheckpointError(
+                f"{self.source} is not in the published layout: one {CORE_FILE} is expected, {found}."
+            )
         self.directory = places[0]
         self.core = self.directory / CORE_FILE
 
@@ -107,13 +143,13 @@ class PublishedDirectory:
         matches = [SCAN_FILE.fullmatch(path.name) for path in self.directory.iterdir()]
         return [f"{s}-{i}" for s, i in sorted((int(m[1]), int(m[2])) for m in matches if m)]
 
-    def scan_file(self, scan: str) -> Path:
+    def scan_file(self, scan: str) -> Member:
         """The weights of a scan.
 
         Raises:
             ValueError: they are not here; those that are, are listed.
         """
-        scan = choose_scan(scan, self.scans(), self.directory)
+        scan = choose_scan(scan, self.scans(), self.source)
         return self.directory / f"params_{scan.replace('-', '_')}.pt"
 
     def units(self, scan: str, num_units: int) -> pd.DataFrame:
@@ -140,8 +176,8 @@ class PublishedDirectory:
     def _table(self, name: str, columns: list[str]) -> pd.DataFrame:
         path = self.directory / name
         try:
-            table = pd.read_csv(path)
-        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+            table = pd.read_csv(io.BytesIO(read_bytes(path)))
+        except ValueError as error:  # so are pandas' own errors
             raise CheckpointError(f"{path} cannot be read: {error}. It is part of the published files.") from error
         missing = [column for column in columns if column not in table.columns]
         if missing:
@@ -149,7 +185,12 @@ class PublishedDirectory:
         return table
 
 
-def _torch():
+def require_torch():
+    """PyTorch.
+
+    Raises:
+        ImportError: it is not installed; the message says how to.
+    """
     try:
         import torch
     except ImportError as error:

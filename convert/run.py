@@ -1,5 +1,6 @@
 """The conversion: published weights in, a store of Orbax checkpoints out."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,19 +9,22 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from fnn_jax import release
 from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.config import NetworkConfig
 from fnn_jax.convert import keys
 from fnn_jax.convert.published import (
     CORE_FILE,
-    PublishedDirectory,
-    file_sha256,
+    PublishedFiles,
+    is_published_archive,
+    read_bytes,
     read_state_dict,
+    sha256,
     write_state_dict,
 )
 from fnn_jax.files import whole_file
 from fnn_jax.model.parameters import compare_shapes, indented, is_core, parameter_shapes, split_core
-from fnn_jax.store import WRITER, Store, default_units, new_store, write_core, write_scan
+from fnn_jax.store import WRITER, Store, default_units, is_store, new_store, write_core, write_scan
 
 UNITS_KEY = "readout.feature.weights.0"  # its first axis counts the units
 
@@ -33,18 +37,21 @@ def convert(
     name: str = "twin",
     config: NetworkConfig | None = None,
     label: str = "",
+    weights: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Store:
     """Convert published weights, or a twin that somebody trained with the released package.
 
     Args:
-        source: a folder in the published layout, or one ``.pt`` file with all keys.
+        source: a folder in the published layout or the published zip, or one ``.pt`` file with all keys.
         destination: the store to write. It appears when all of it is converted and verified, or not at all.
         scans: which scans of a folder, such as ``["8-5", "6-4"]``; default all.
         name: what the scan of a single file is called.
         config: the architecture; default the published one. Its number of units is taken from the weights.
         label: a remark shown wherever the weights are used.
+        weights: which of the published weights these are, ``"default"`` or ``"ori-trained"``; by default found from the
+            checksum of the zip, and left open where that is not known.
         overwrite: replace an existing destination, once the new one is complete.
         progress: show a progress bar.
 
@@ -58,24 +65,25 @@ def convert(
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if not source.exists():
-        raise CheckpointError(f"{source} does not exist. Give the folder of the published files, or one .pt file.")
+        raise CheckpointError(
+            f"{source} does not exist. Give the folder or the zip of the published files, or one .pt file."
+        )
     if destination.resolve() in (source.resolve(), *source.resolve().parents):
         raise FileExistsError(f"{destination} holds the source {source}, which is kept. Give another destination.")
     if isinstance(scans, str) or (scans is not None and not len(scans)):
         raise ValueError(f"scans is {scans!r}; expected a list of names such as ['8-5'], or None for all.")
     with new_store(destination, overwrite) as temporary:
-        if source.is_dir():
-            published = PublishedDirectory(source)
+        if source.is_dir() or is_published_archive(source):
+            published = PublishedFiles(source)
             names = published.scans() if scans is None else list(dict.fromkeys(scans))
-            files = [published.scan_file(scan) for scan in names]  # all are there before the work begins
-            if not files:
-                raise CheckpointError(f"{published.directory} holds {CORE_FILE} but no scan (params_8_5.pt, ...).")
-            core_state = read_state_dict(published.core)
-            for scan in tqdm(names, desc="convert", unit="scan", disable=not progress):
-                _add_published_scan(temporary, published, core_state, scan, config, label)
+            if not names:
+                raise CheckpointError(f"{published.source} holds {CORE_FILE} but no scan (params_8_5.pt, ...).")
+            _add_published(temporary, published, names, config, label, weights, progress)
         else:
             if scans is not None:
                 raise ValueError(f"scans is {list(scans)}, but {source} is a single file; expected no choice of scans.")
+            if weights is not None:
+                raise ValueError(f"weights is {weights!r}, but {source} is a single file; published weights are many.")
             _add_file(temporary, source, name, config, label)
         store = Store(temporary)
         for scan in store.scans():
@@ -83,19 +91,21 @@ def convert(
     return Store(destination)
 
 
-def convert_scan(
-    source: str | os.PathLike, store: str | os.PathLike, scan: str, config: NetworkConfig | None = None
+def convert_scans(
+    source: str | os.PathLike,
+    store: str | os.PathLike,
+    scans: Sequence[str],
+    *,
+    config: NetworkConfig | None = None,
+    weights: str | None = None,
+    progress: bool = False,
 ) -> None:
-    """Add one scan of a published folder to a store, which is made where it does not exist.
+    """Add scans of published files to a store, which is made where it does not exist; those it has are kept.
 
-    Where another process adds the same scan meanwhile, one of them stays: they are the same.
+    Where another process adds the same scan meanwhile, one of them stays: they are the same. Arguments and errors as
+    for ``convert``; each scan appears whole or not at all.
     """
-    published = PublishedDirectory(source)
-    try:
-        _add_published_scan(Path(store), published, read_state_dict(published.core), scan, config, "")
-    except FileExistsError:
-        if scan not in Store(store).scans():
-            raise
+    _add_published(Path(store), PublishedFiles(source), scans, config, "", weights, progress)
 
 
 def to_state_dict(config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -158,24 +168,64 @@ def from_state_dict(state: Mapping[str, np.ndarray], config: NetworkConfig, sour
     return {entry.path: entry.read(state) for entry in entries}
 
 
-def _add_published_scan(store, published, core_state, scan, config, label):
-    path = published.scan_file(scan)
+def _add_published(store, published, scans, config, label, weights, progress):
+    files = {scan: published.scan_file(scan) for scan in scans}  # all are there before the work begins
+    core_state = read_state_dict(published.core)
+    origin = _origin(published, weights)
+    for scan in tqdm(scans, desc="convert", unit="scan", disable=not progress):
+        if is_store(store) and scan in Store(store).scans():
+            continue
+        try:
+            _add_published_scan(store, published, core_state, scan, files[scan], config, label, origin)
+        except FileExistsError:  # another process may have written it meanwhile
+            if scan not in Store(store).scans():
+                raise
+
+
+def _origin(published, weights):
+    """Which published weights these are, and the archive they lie in."""
+    if weights is not None:
+        release.MICRONS.check_tag(weights)
+    if published.source.is_dir():
+        return {} if weights is None else {"weights": weights}
+    known = release.MICRONS.tag_of(published.source)
+    if known is not None and weights not in (None, known):
+        raise ValueError(f"weights is {weights!r}, but the checksum of {published.source} is that of {known!r}.")
+    with open(published.source, "rb") as file:
+        archive = {"file": published.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    weights = known or weights
+    return {"archive": archive} | ({} if weights is None else {"weights": weights})
+
+
+def _add_published_scan(store, published, core_state, scan, path, config, label, origin):
     scan_state = read_state_dict(path)
     misplaced = [f"{published.core.name} holds {key}" for key in core_state if not is_core(key)]
     misplaced += [f"{path.name} holds {key}" for key in scan_state if is_core(key)]
     if misplaced:
-        raise CheckpointError(f"Core and scan in {published.directory} are mixed up:\n{indented(misplaced)}")
+        raise CheckpointError(f"Core and scan in {published.source} are mixed up:\n{indented(misplaced)}")
     config = _with_units(config, scan_state)
     parameters = from_state_dict(core_state | scan_state, config, f"{published.core.name} with {path.name}")
     units = published.units(scan, config.num_units)
-    _add(store, scan, config, parameters, units, {"core": published.core, "scan": path}, label)
+    animal_id = release.MICRONS.animal_of(scan, config.num_units)
+    if animal_id is not None:
+        origin = {"animal_id": animal_id, **origin}
+    elif "weights" in origin:
+        raise CheckpointError(
+            f"{published.source} is said to hold the published weights {origin['weights']!r}, but its scan {scan} has "
+            f"{config.num_units} units, the published one {release.MICRONS.num_units.get(scan, 'does not exist')}. "
+            "Leave out weights, if these are of another animal."
+        )
+    columns = {name: origin[name] for name in ("animal_id", "weights") if name in origin}
+    _add(
+        store, scan, config, parameters, units.assign(**columns), {"core": published.core, "scan": path}, label, origin
+    )
 
 
 def _add_file(store, path, name, config, label):
     state = read_state_dict(path)
     config = _with_units(config, state)
     parameters = from_state_dict(state, config, path.name)
-    _add(store, name, config, parameters, default_units(config.num_units), {"core": path, "scan": path}, label)
+    _add(store, name, config, parameters, default_units(config.num_units), {"core": path, "scan": path}, label, {})
 
 
 def _with_units(config, state):
@@ -183,13 +233,13 @@ def _with_units(config, state):
     weights = state.get(UNITS_KEY)
     num_units = len(weights) if weights is not None and weights.ndim and len(weights) else 1
     if config is None:
-        return NetworkConfig.microns(num_units)
+        return release.MICRONS.architecture(num_units)
     return NetworkConfig.from_dict(config.to_dict() | {"num_units": num_units})
 
 
-def _add(store, name, config, parameters, units, files, label):
-    provenance = {part: {"file": path.name, "sha256": file_sha256(path)} for part, path in files.items()}
+def _add(store, name, config, parameters, units, files, label, origin):
+    provenance = {part: {"file": path.name, "sha256": sha256(read_bytes(path))} for part, path in files.items()}
     core, rest = split_core(parameters)
     core_sha256 = write_core(store, config, core, source=provenance["core"], converter=WRITER)
     record = {"source": provenance["scan"], "core_source": provenance["core"], "converter": WRITER, "label": label}
-    write_scan(store, name, config, rest, units, core_sha256, **record)
+    write_scan(store, name, config, rest, units, core_sha256, **record, **origin)

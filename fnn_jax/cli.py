@@ -1,15 +1,19 @@
 """The command line: ``fnn-jax VERB``. What a verb needs (torch, matplotlib, Orbax) is imported when it is used."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 EPILOG = """\
 examples:
-  fnn-jax demo                                   see it work, without any download
-  fnn-jax convert PUBLISHED_FOLDER weights       published .pt files to Orbax checkpoints
-  fnn-jax convert my_twin.pt my_twin             a twin you trained with the released package
-  fnn-jax demo --directory weights --scan 8-5    the same demo with published weights
+  fnn-jax demo                              see it work, without any download
+  fnn-jax download                          the published weights (222 MB), verified and converted
+  fnn-jax demo --scan 8-5                   the same demo with published weights
+  fnn-jax info                              what is here
+  fnn-jax verify                            is it whole?
+  fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
+  fnn-jax export my_twin back.pt            and back to PyTorch
 
 documentation: the folder docs/ of the project
 """
@@ -19,7 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 1 for an error that is explained in one message, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whom it was piped to, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"fnn-jax {options.verb}: {error}", file=sys.stderr)
         return 1
@@ -39,19 +48,142 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fnn_jax {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    _add_convert(verbs)
+    _add_download(verbs)
     _add_demo(verbs)
+    _add_info(verbs)
+    _add_verify(verbs)
+    _add_convert(verbs)
+    _add_export(verbs)
     return parser
 
 
+TAGS = ("default", "ori-trained")
+TAG_HELP = "which published weights; ori-trained are those trained further on oriented stimuli"
+CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
+
+
 def _add_weights(parser: argparse.ArgumentParser) -> None:
-    """The two options of every verb that needs weights."""
+    """The options of every verb that needs weights."""
     parser.add_argument(
-        "--directory", metavar="DIR", help="folder of weights: the published files, or one written by fnn-jax convert"
+        "--directory",
+        metavar="DIR",
+        help=f"folder of weights: of fnn-jax download or fnn-jax convert, or the published files ({CACHE_HELP})",
     )
     parser.add_argument(
         "--scan", metavar="8-5", help="session and scan; may be left out where the folder holds one scan"
     )
+    parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
+
+
+def _add_download(verbs) -> None:
+    parser = verbs.add_parser(
+        "download",
+        help="get the published weights and tables",
+        description="Download the published weights and tables of properties, verify them, and convert the weights. "
+        "What is there already causes no traffic; what is damaged is replaced; what was cut off or killed goes on "
+        "where it was. The conversion needs PyTorch.",
+    )
+    parser.add_argument(
+        "--weights", choices=(*TAGS, "none"), default="default", help=f"{TAG_HELP} (default: %(default)s)"
+    )
+    parser.add_argument("--scans", nargs="+", metavar="8-5", help="convert only these scans (default: all 13)")
+    parser.add_argument(
+        "--properties",
+        nargs="*",
+        metavar="NAME",
+        help="tables of the units: performance, tuning, anatomy (a few MB each; the default), readout (213 MB)",
+    )
+    parser.add_argument("--directory", metavar="DIR", help=f"folder to fill ({CACHE_HELP})")
+    parser.add_argument("--offline", action="store_true", help="download nothing; say what is missing")
+    parser.set_defaults(run=_download)
+
+
+def _download(options: argparse.Namespace) -> None:
+    from fnn_jax import microns
+
+    weights = None if options.weights == "none" else options.weights
+    chosen = {} if options.properties is None else {"properties": options.properties}
+    directory = microns.download(
+        weights=weights, scans=options.scans, directory=options.directory, offline=options.offline or None, **chosen
+    )
+    if weights is not None:
+        print(microns.scans(weights=weights, directory=directory).to_string())
+    print(f"in {directory}")
+
+
+def _add_info(verbs) -> None:
+    parser = verbs.add_parser(
+        "info",
+        help="what is in a folder of weights",
+        description="Lists what a folder of weights holds: sizes, numbers of units, and where everything came from.",
+    )
+    parser.add_argument("directory", metavar="DIR", nargs="?", help=CACHE_HELP)
+    parser.set_defaults(run=_info)
+
+
+def _info(options: argparse.Namespace) -> None:
+    from fnn_jax.cache import cache_directory
+    from fnn_jax.verify import info
+
+    directory = cache_directory(options.directory)
+    table = info(directory)
+    for archive in filter(None, table["archive"].unique()):
+        print(f"{', '.join(table['weights'][table['archive'] == archive].unique())} weights: from {archive}")
+    print(table.drop(columns="archive").to_string(index=False))
+    print(f"{table['MB'].sum():.1f} MB in {directory}")
+
+
+def _add_verify(verbs) -> None:
+    parser = verbs.add_parser(
+        "verify",
+        help="check everything in a folder of weights",
+        description="Checks every hash, that cores and scans belong together, all shapes against the architecture, the "
+        "readout against the published arrays where these were downloaded, and, where the released package (fnn) is "
+        "importable, responses side by side. Exit code 0: all is well; 1: something is not.",
+    )
+    parser.add_argument("directory", metavar="DIR", nargs="?", help=CACHE_HELP)
+    parser.add_argument("--weights", choices=TAGS, help="only these")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from fnn_jax.cache import cache_directory
+    from fnn_jax.verify import verify
+
+    directory = cache_directory(options.directory)
+    table, problems = verify(directory, weights=options.weights)
+    print(table.to_string(index=False))
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    if problems:
+        print("To replace damaged downloads: fnn-jax download. Other weights must be converted again.")
+    else:
+        print(f"all is well in {directory}")
+    return 1 if problems else 0
+
+
+def _add_export(verbs) -> None:
+    parser = verbs.add_parser(
+        "export",
+        help="back to PyTorch",
+        description="Writes a twin for the released package: one .pt file with all keys, or, where OUT does not end in "
+        ".pt, a folder in the published layout. Converting it again gives the same weights, bit for bit.",
+    )
+    parser.add_argument("directory", metavar="DIR", help="folder of weights")
+    parser.add_argument("output", metavar="OUT", help="file or folder to write, such as out.pt")
+    parser.add_argument("--scan", metavar="8-5", help="may be left out where DIR holds one scan")
+    parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from fnn_jax import microns
+    from fnn_jax.convert import export
+
+    twin = microns.load(options.directory, options.scan, weights=options.weights)
+    export(twin, options.output, overwrite=options.overwrite)
+    print(f"wrote {twin} to {options.output}")
 
 
 def _add_convert(verbs) -> None:
@@ -62,11 +194,14 @@ def _add_convert(verbs) -> None:
         "without PyTorch. Everything is checked: keys, shapes, checksums. DEST appears when all of it is complete.",
     )
     parser.add_argument(
-        "source", metavar="SOURCE", help="folder with params_core.pt, params_8_5.pt ..., or one .pt file"
+        "source",
+        metavar="SOURCE",
+        help="folder with params_core.pt, params_8_5.pt ..., the published zip, or one .pt file",
     )
     parser.add_argument("destination", metavar="DEST", help="folder to write")
     parser.add_argument("--scans", nargs="+", metavar="8-5", help="only these scans of a folder (default: all)")
     parser.add_argument("--name", default="twin", help="name of the scan of a single .pt file (default: %(default)s)")
+    parser.add_argument("--weights", choices=TAGS, help=f"{TAG_HELP} (default: told by the zip's checksum)")
     parser.add_argument("--overwrite", action="store_true", help="replace DEST, once the new one is complete")
     parser.set_defaults(run=_convert)
 
@@ -81,6 +216,7 @@ def _convert(options: argparse.Namespace) -> None:
         options.destination,
         scans=scans,
         name=options.name,
+        weights=options.weights,
         overwrite=options.overwrite,
         progress=sys.stderr.isatty(),
     )
@@ -94,8 +230,8 @@ def _add_demo(verbs) -> None:
         "demo",
         help="predict responses to two short videos, and draw them",
         description="Predicts the responses of a twin to three seconds of black, gray and white and to a photograph "
-        "that is panned across, and draws them. Without --directory it makes a small scan with RANDOM weights, saves "
-        "and loads it as a published one, and needs no download; it takes about half a minute.",
+        "that is panned across, and draws them. Without --directory, --scan and --weights it makes a small scan with "
+        "RANDOM weights, saves and loads it as a published one, and needs no download; it takes about half a minute.",
     )
     _add_weights(parser)
     parser.add_argument("-o", "--output", metavar="DIR", default="demo", help="folder to write (default: %(default)s)")
@@ -105,9 +241,7 @@ def _add_demo(verbs) -> None:
 def _demo(options: argparse.Namespace) -> None:
     from fnn_jax.demo import run_demo
 
-    if options.scan is not None and options.directory is None:
-        raise ValueError("--scan is given without --directory; expected both, or neither.")
-    run_demo(options.output, options.directory, options.scan)
+    run_demo(options.output, options.directory, options.scan, options.weights)
 
 
 if __name__ == "__main__":

@@ -21,29 +21,32 @@ NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name
 RANDOM = "RANDOM weights, not trained on any brain"
 NEXT_STEP = """\
-Next: the real weights, 222 MB:
-    https://bossdb-open-data.s3.amazonaws.com/iarpa_microns/minnie/functional_data/foundation_model/\
-foundational_model_weights_and_metadata_v1.zip
-    (md5 58fcac4b31ad2902c81e339432cec787)
-Unzip them, install PyTorch for the conversion (the CPU build is enough), and run
-    fnn-jax convert FOLDER weights
-    fnn-jax demo --directory weights --scan 8-5"""
+Next: the real weights, 222 MB. Their conversion takes PyTorch (the CPU build is enough): pip install 'fnn_jax[convert]'
+    fnn-jax download
+    fnn-jax demo --scan 8-5"""
 
 
-def run_demo(output: str | os.PathLike, directory: str | os.PathLike | None = None, scan: str | None = None) -> None:
+def run_demo(
+    output: str | os.PathLike,
+    directory: str | os.PathLike | None = None,
+    scan: str | None = None,
+    weights: str | None = None,
+) -> None:
     """Predict and draw; writes ``responses.npz`` and ``responses.png`` into ``output``.
 
     Args:
         output: folder to write.
-        directory, scan: weights to use; without a folder, a scan with random weights is made in ``output``.
+        directory, scan, weights: the twin, as for ``microns.load``; without all three, a scan with random weights is
+            made in ``output``.
     """
     output = Path(output).expanduser().absolute()
     output.mkdir(parents=True, exist_ok=True)
-    if directory is None:
+    random = directory is None and scan is None and weights is None
+    if random:
         folder = _write_random_scan(output / "random_weights")
         twin, ids = microns.scan(*SCAN, directory=folder)
     else:
-        twin = microns.load(directory, scan)
+        twin = microns.load(directory, scan, weights=weights)
         ids = twin.units
     print(f"Loaded {twin}; its table of units:\n{ids.head(3)}\n")
 
@@ -60,7 +63,7 @@ def run_demo(output: str | os.PathLike, directory: str | os.PathLike | None = No
         print(f"{name}: responses {array.shape[0]} frames x {array.shape[1]} units, mean {array.mean():.3f}")
     label = f" ({twin.label})" if twin.label else ""
     print(f"Wrote {output / 'responses.npz'} and {output / 'responses.png'}{label}.")
-    if directory is None:
+    if random:
         print("\n" + NEXT_STEP)
 
 

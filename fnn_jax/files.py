@@ -30,7 +30,7 @@ def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterato
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
     try:
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp closes it to everybody else
+        temporary.chmod(0o777 & ~umask())  # mkdtemp closes it to everybody else
         yield temporary
         refuse_existing(path, overwrite)
         if path.is_dir() and any(path.iterdir()):
@@ -80,7 +80,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         yield temporary
         os.replace(temporary, path)
     finally:
@@ -118,7 +118,8 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that new files of this process lack."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,34 +1,57 @@
-"""The published digital twins of the MICrONS mouse, in the manner of ``fnn.microns`` of the released package."""
+"""The published digital twins of the MICrONS mouse, in the manner of ``fnn.microns`` of the released package.
+
+>>> twin, ids = microns.scan(8, 5)
+>>> table = microns.units(quality=["reliable", "oriented"], brain_area="V1")
+>>> responses = twin.select(table).predict(video)
+"""
 
 import operator
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from fnn_jax import properties as _properties
+from fnn_jax import release
+from fnn_jax.cache import Cache, cache_directory, is_cache
 from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.store import Store, choose_scan, is_store
 from fnn_jax.twin import Twin
+from fnn_jax.units import filter_units
 
-CONVERTED = "fnn_jax"  # where weights converted on first use go, inside the folder of the published files
+CONVERTED = "fnn_jax"  # where weights converted on first use go, inside a folder of the published files
 
 
-def scan(session: int, scan_idx: int, *, directory: str | os.PathLike | None = None) -> tuple[Twin, pd.DataFrame]:
+def scan(
+    session: int,
+    scan_idx: int,
+    *,
+    weights: str = "default",
+    directory: str | os.PathLike | None = None,
+    offline: bool | None = None,
+) -> tuple[Twin, pd.DataFrame]:
     """The twin of a published scan, and the table of its units.
 
+    What is missing is downloaded (222 MB, all scans in one file) and converted, once.
+
     Args:
-        session, scan_idx: the scan, such as 8 and 5.
-        directory: a folder of the published files or a converted one; default the working directory. Published files
-            are converted on first use, into ``directory/fnn_jax``; this takes PyTorch, later uses do not.
+        session, scan_idx: the scan, such as 8 and 5; ``scans`` lists them.
+        weights: ``"default"``, or ``"ori-trained"``, whose readouts were trained further on oriented stimuli.
+        directory: where the weights are: a folder of ``download``, the published files, or a converted folder. Default:
+            that of the environment variable FNN_JAX_CACHE, or one in the user's cache.
+        offline: download nothing; default: whether the environment variable FNN_JAX_OFFLINE is set.
 
     Returns:
         The twin, and a table with ``session``, ``scan_idx`` and ``unit_id``, indexed by ``readout_id``.
 
     Raises:
+        ValueError: a scan or weights that do not exist, or are not in the folder.
         CheckpointError: no weights there, or they are damaged or do not belong together.
-        ValueError: the folder does not hold this scan; those that it holds are listed.
+        DownloadError: a file is missing and cannot be downloaded.
+        ImportError: weights must be converted, and PyTorch is not installed.
     """
     try:
         name = f"{operator.index(session)}-{operator.index(scan_idx)}"
@@ -36,22 +59,149 @@ def scan(session: int, scan_idx: int, *, directory: str | os.PathLike | None = N
         raise TypeError(
             f"session and scan_idx are {session!r} and {scan_idx!r}; expected integers, as in 8, 5."
         ) from None
-    twin = load(os.getcwd() if directory is None else directory, name)
+    twin = load(directory, name, weights=weights, offline=offline)
     return twin, twin.units
 
 
-def load(directory: str | os.PathLike, scan: str | None = None) -> Twin:
-    """A twin from a folder of the published files or a converted one, by name (``"8-5"``, or that of a twin of yours).
+def load(
+    directory: str | os.PathLike | None = None,
+    scan: str | None = None,
+    *,
+    weights: str | None = None,
+    offline: bool | None = None,
+) -> Twin:
+    """A twin by name: ``"8-5"``, or that of a twin of yours, from any folder of weights.
 
-    The name may be left out where there is one scan only. See ``scan``.
+    ``scan`` may be left out where there is one only. ``weights`` defaults to ``"default"`` where there is a choice; a
+    folder that holds other weights than those asked for is refused. See ``scan``.
     """
-    directory = Path(directory).expanduser().absolute()
     scan = None if scan is None else scan_name(scan)
+    if weights is not None:
+        release.MICRONS.check_tag(weights)
+    directory = cache_directory() if directory is None else Path(directory).expanduser().absolute()
     if is_store(directory):
-        return Twin.load(directory, scan)
+        return _with_tag(Twin.load(directory, scan), weights, directory)
+    if is_cache(directory) or directory == cache_directory():
+        return _from_cache(Cache(directory, offline=offline), scan, weights or "default")
     published = _published(directory)
     scan = choose_scan(scan, published.scans(), directory)
-    return Twin.load(_converted(published, directory / CONVERTED, scan), scan)
+    return _with_tag(Twin.load(_converted(published, directory / CONVERTED, scan), scan), weights, directory)
+
+
+def download(
+    *,
+    weights: str | None = "default",
+    scans: Sequence[str] | None = None,
+    properties: Sequence[str] = _properties.SMALL,
+    directory: str | os.PathLike | None = None,
+    offline: bool | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """Download weights and properties, verify and convert them; what is there already causes no traffic.
+
+    A download that was cut off, or killed, goes on where it was. Weights that are here are verified, and replaced where
+    they are damaged.
+
+    Args:
+        weights: ``"default"`` or ``"ori-trained"``; ``None`` for properties alone.
+        scans: names such as ``["8-5", "6-4"]``; default all 13. The file to download holds all of them: it is kept as
+            long as it has scans that are not converted.
+        properties: out of ``performance``, ``tuning``, ``anatomy`` (a few MB each) and ``readout`` (213 MB).
+        directory: see ``scan``.
+        offline: only say what is missing.
+        progress: show progress bars; by default in terminals. ``False`` says nothing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        See ``scan``.
+    """
+    cache = Cache(directory, offline=offline, progress=progress)
+    properties = (properties,) if isinstance(properties, str) else properties
+    scans = None if scans is None else [scan_name(name) for name in ([scans] if isinstance(scans, str) else scans)]
+    for group in properties:
+        cache.has_properties(group)  # unknown names are refused before any work
+    if weights is not None:
+        cache.require_scans(weights, scans, repair=True)
+    for group in properties:
+        cache.require_properties(group)
+    return cache.directory
+
+
+def scans(*, weights: str = "default", directory: str | os.PathLike | None = None) -> pd.DataFrame:
+    """The published scans: ``session, scan_idx, num_units, animal_id, weights``, and whether each is ``local``.
+
+    Indexed by name, such as ``8-5``. Nothing is downloaded.
+    """
+    cache = Cache(directory)
+    local = cache.scans(weights)
+    rows = [
+        (*map(int, name.split("-")), num_units, cache.release.animal_id, weights, name in local)
+        for name, num_units in cache.release.num_units.items()
+    ]
+    columns = ["session", "scan_idx", "num_units", "animal_id", "weights", "local"]
+    return pd.DataFrame(rows, columns=columns, index=pd.Index(cache.release.num_units, name="scan"))
+
+
+def units(
+    scans: Sequence[str] | str | None = None,
+    *,
+    quality: str | Sequence[str] | None = None,
+    brain_area: str | Sequence[str] | None = None,
+    field: int | Sequence[int] | None = None,
+    properties: Sequence[str] | None = None,
+    weights: str = "default",
+    y: str = "down",
+    directory: str | os.PathLike | None = None,
+    offline: bool | None = None,
+) -> pd.DataFrame:
+    """One table of the published units and their properties, indexed by ``session, scan_idx, unit_id``.
+
+    Args:
+        scans: names such as ``"8-5"``; default all.
+        quality: ``"reliable"`` (cc_max > 0.4 and cc_abs > 0.2), ``"oriented"`` (gOSI > 0.25), or both.
+        brain_area: such as ``"V1"`` or ``["LM", "RL"]``.
+        field: imaging planes, by number.
+        properties: groups of columns: ``performance``, ``tuning``, ``anatomy``, ``readout``; those that are not here
+            are downloaded. Default: those that are here, and if none is, the first three.
+        weights: whose ``readout_id``; the column is there when these weights are. (The published performance and
+            readout are of the default weights, the tuning is of the ori-trained ones: ``table.attrs["weights"]``.)
+        y: direction of the readout location's y axis, ``"down"`` or ``"up"``; it stands in the column name.
+        directory, offline: see ``scan``.
+
+    ``table.attrs["meaning"]`` says what each column is, with units and conventions.
+
+    Raises:
+        ValueError: names that do not exist, or a criterion whose column is not there.
+        DownloadError, CheckpointError: see ``scan``.
+    """
+    cache = Cache(directory, offline=offline)
+    cache.release.check_tag(weights)
+    names = None if scans is None else [scan_name(name) for name in ([scans] if isinstance(scans, str) else scans)]
+    unknown = set(names or ()) - set(cache.release.num_units)
+    if unknown:
+        raise ValueError(f"scans has {sorted(unknown)}; the published ones are {list(cache.release.num_units)}.")
+    properties = (properties,) if isinstance(properties, str) else properties
+    table = _properties.unit_table(cache, names, properties=properties, weights=weights, y=y)
+    return filter_units(table, quality, brain_area, field)
+
+
+def join(table: pd.DataFrame, **options) -> pd.DataFrame:
+    """A table of units, such as ``twin.units`` or one of yours, with the published properties of each.
+
+    Args:
+        table: has ``session, scan_idx, unit_id`` and ``animal_id``, as columns or index.
+        options: of ``microns.units``, such as ``properties`` and ``y``.
+
+    Returns:
+        The same rows and index, and the columns of ``microns.units`` that were not there.
+
+    Raises:
+        ValueError: units of another animal (the training example, animal 27203, has a scan 4-7, too), of no stated
+            animal, or that are not published.
+    """
+    return _properties.join(table, units(**options), release.MICRONS.animal_id)
 
 
 def scan_name(text: str) -> str:
@@ -60,46 +210,73 @@ def scan_name(text: str) -> str:
     return f"{int(match[1])}-{int(match[2])}" if match else str(text)
 
 
+def _from_cache(cache: Cache, scan: str | None, weights: str) -> Twin:
+    if scan is None:
+        scan = choose_scan(None, cache.scans(weights), cache.directory)
+    directory = cache.require_scans(weights, [scan])
+    try:
+        return Twin.load(directory, scan)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}\nOr let it be replaced: fnn-jax download --weights {weights} --scans {scan} "
+            f"--directory {cache.directory}"
+        ) from error
+
+
+def _with_tag(twin: Twin, weights: str | None, directory: Path) -> Twin:
+    """Refuse other published weights than those that were asked for."""
+    if weights is None or twin.weights == weights or (twin.weights is None and weights == "default"):
+        return twin
+    held = f"the weights {twin.weights!r}" if twin.weights else "weights, and does not say which"
+    raise ValueError(
+        f"weights is {weights!r}, but {directory} holds {held}. Name another folder, or, if you know them to be these, "
+        f"convert them with: fnn-jax convert SOURCE DEST --weights {weights}."
+    )
+
+
 def _published(directory: Path):
     """The published files in a folder."""
-    from fnn_jax.convert.published import PublishedDirectory
+    from fnn_jax.convert.published import PublishedFiles
 
     if directory.is_file():
         raise CheckpointError(
             f"{directory} is a file, expected a folder. Convert it first: fnn-jax convert {directory.name} DESTINATION."
         )
     if not directory.is_dir():
-        raise CheckpointError(f"{directory} does not exist. Give the folder of the published files or a converted one.")
+        raise CheckpointError(
+            f"{directory} does not exist. Give a folder of weights, or download them: "
+            f"fnn-jax download --directory {directory}"
+        )
     try:
-        return PublishedDirectory(directory)
+        return PublishedFiles(directory)
     except CheckpointError as error:
         raise CheckpointError(
             f"{directory} holds no weights: neither converted ones (folders 'core' and 'scans') nor the published "
-            "files (params_core.pt, params_8_5.pt, ...). docs/weights.md says where to get them."
+            f"files (params_core.pt, params_8_5.pt, ...). Download them with: fnn-jax download --directory {directory}"
         ) from error
 
 
 def _converted(published, store: Path, scan: str) -> Path:
     """The store of published files, with this scan converted into it if it was not."""
-    from fnn_jax.convert.published import file_sha256
+    from fnn_jax.convert.published import read_bytes, sha256
 
     path = published.scan_file(scan)
     if is_store(store) and scan in Store(store).scans():
         metadata = Store(store).metadata(scan)
         for file, recorded in ((path, metadata["source"]), (published.core, metadata["core_source"])):
-            if file_sha256(file) != recorded["sha256"]:
+            if sha256(read_bytes(file)) != recorded["sha256"]:
                 raise CheckpointError(
                     f"{file} is not the file that was converted into {store}. Delete that folder to convert it anew."
                 )
         return store
-    from fnn_jax.convert import convert_scan
+    from fnn_jax.convert import convert_scans
 
     print(f"fnn_jax: converting {path.name} and {published.core.name} into {store}, once", file=sys.stderr)
     try:
-        convert_scan(published.directory, store, scan)
+        convert_scans(published.source, store, [scan])
     except OSError as error:
         raise CheckpointError(
-            f"The weights in {published.directory} are not converted yet, and {store} cannot be written "
-            f"({error.strerror or error}). Run `fnn-jax convert {published.directory} DESTINATION` and use that folder."
+            f"The weights in {published.source} are not converted yet, and {store} cannot be written "
+            f"({error.strerror or error}). Run `fnn-jax convert {published.source} DESTINATION` and use that folder."
         ) from error
     return store

@@ -15,10 +15,13 @@ import hashlib
 import io
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -79,30 +82,55 @@ class Store:
             ValueError: the store does not hold this scan; those that it holds are listed.
             CheckpointError: something is damaged, or the scan belongs to another core.
         """
-        directory = self._scan_directory(scan)
-        parameters, metadata = checkpoint.load(directory / "parameters")
-        if metadata["scan"] != scan:
-            raise CheckpointError(
-                f"{directory} holds the scan {metadata['scan']}: the folder was renamed or copied. Name it as it was."
-            )
-        core, core_metadata = checkpoint.load(self.directory / "core")
+        parameters, units, metadata = self.read_scan(scan)
+        core_metadata = checkpoint.load_metadata(self.directory / "core")
         if metadata["core_sha256"] != core_metadata["parameters_sha256"]:
             raise CheckpointError(
                 f"The scan {scan} in {self.directory} was saved with another core: it names the core "
                 f"{metadata['core_sha256'][:12]}, the store holds {core_metadata['parameters_sha256'][:12]}. "
                 "Convert the scan and its core together, from one source."
             )
-        config = NetworkConfig.from_dict(metadata["config"])
+        core = _load_core(self.directory / "core", core_metadata)
         try:
-            network = network_from_parameters(config, core | parameters)
+            network = network_from_parameters(NetworkConfig.from_dict(metadata["config"]), core | parameters)
         except ValueError as error:
             raise CheckpointError(f"The scan {scan} in {self.directory} cannot be used. {error}") from error
-        units = _read_units(directory / "units.csv", metadata["units_sha256"])
-        check_units(units, config.num_units, str(directory / "units.csv"))
         return LoadedScan(network, units, metadata)
+
+    def read_scan(self, scan: str) -> tuple[dict[str, np.ndarray], pd.DataFrame, dict[str, Any]]:
+        """What a scan adds to the core, verified by itself: parameters, table of units, metadata.
+
+        Raises:
+            See ``load``.
+        """
+        directory = self._scan_directory(scan)
+        parameters, metadata = checkpoint.load(directory / "parameters")
+        if metadata["scan"] != scan:
+            raise CheckpointError(
+                f"{directory} holds the scan {metadata['scan']}: the folder was renamed or copied. Name it as it was."
+            )
+        units = _read_units(directory / "units.csv", metadata["units_sha256"])
+        _check_table(units, metadata["config"]["num_units"], str(directory / "units.csv"))
+        return parameters, units, metadata
 
     def _scan_directory(self, scan: str) -> Path:
         return self.directory / "scans" / choose_scan(scan, self.scans(), self.directory)
+
+
+_cores: weakref.WeakValueDictionary[tuple[str, str, str], jax.Array] = weakref.WeakValueDictionary()
+
+
+def _load_core(path: Path, metadata: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The arrays of a core, verified when they were read: those in memory, where any network still uses this core."""
+    core_sha256, names = metadata["parameters_sha256"], metadata["sha256"]
+    device = str(jax.config.jax_default_device)
+    shared = {name: _cores.get((core_sha256, name, device)) for name in names}
+    if any(array is None for array in shared.values()):
+        with jax.ensure_compile_time_eval():  # nothing that is being traced may stay
+            shared = {name: jnp.asarray(array) for name, array in checkpoint.load(path)[0].items()}
+        for name, array in shared.items():
+            _cores[core_sha256, name, device] = array
+    return shared
 
 
 def choose_scan(scan: str | None, scans: Sequence[str], directory: Path) -> str:
@@ -155,8 +183,10 @@ def write_core(directory: Path, network_config: NetworkConfig, core: Mapping[str
     if not (directory / "core").exists():
         try:
             with whole_directory(directory / "core") as temporary:
-                temporary.rmdir()  # Orbax makes it
-                checkpoint.save(temporary, core, record)
+                checkpoint.save(temporary / "new", core, record)  # Orbax leaves nothing outside when it is killed
+                for path in (temporary / "new").iterdir():
+                    path.rename(temporary / path.name)
+                (temporary / "new").rmdir()
         except FileExistsError:
             pass  # another process wrote it meanwhile
     present = checkpoint.load_metadata(directory / "core")["parameters_sha256"]
@@ -182,11 +212,18 @@ def write_scan(
     Raises:
         FileExistsError: the store has this scan already.
         ValueError: a name that cannot be that of a folder.
-        CheckpointError: the table does not fit the readout.
+        CheckpointError: the table does not fit the readout, or other scans of the store hold other published weights.
     """
     if not SCAN_NAME.fullmatch(name):
         raise ValueError(f"The name of the scan is {name!r}; expected letters, digits, '-', '_' and '.', such as 8-5.")
-    check_units(units, config.num_units, "The table of units")
+    _check_table(units, config.num_units, "The table of units")
+    for other in Store(directory).scans()[:1]:
+        tag = Store(directory).metadata(other).get("weights")
+        if tag != metadata.get("weights"):
+            raise CheckpointError(
+                f"{directory} holds the weights {tag!r}, the scan {name} is of {metadata.get('weights')!r}. The two "
+                "are not mixed in one folder: choose another one."
+            )
     table = units.rename_axis("readout_id").to_csv().encode()
     record = {
         **metadata,
@@ -225,11 +262,20 @@ def default_units(num_units: int) -> pd.DataFrame:
 
 
 def check_units(units: pd.DataFrame, num_units: int, source: str) -> None:
-    """Refuse a table of units that does not fit the readout it describes."""
+    """Refuse a table of all units of a scan that does not fit the readout it describes."""
     if not np.array_equal(units.index.to_numpy(), np.arange(num_units)):
         raise CheckpointError(
             f"{source} lists {len(units)} units for a readout of {num_units}; expected each readout_id from 0 to "
             f"{num_units - 1} once, in order. The table belongs to other weights, or is cut."
+        )
+
+
+def _check_table(units: pd.DataFrame, num_units: int, source: str) -> None:
+    """Refuse a table without one row per row of the readout. A selection of units keeps the ids of the whole scan."""
+    if len(units) != num_units or not units.index.is_unique:
+        raise CheckpointError(
+            f"{source} lists {len(units)} units for a readout of {num_units}; expected one row per unit, each "
+            "readout_id once. The table belongs to other weights, or is cut."
         )
 
 

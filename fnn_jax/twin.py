@@ -2,6 +2,7 @@
 
 import functools
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from flax import nnx
 from tqdm.auto import tqdm
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState, Output
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
 from fnn_jax.store import Store, choose_scan, default_units, save_network
+from fnn_jax.units import choose_units, y_sign
 
 FRAMES_PER_SECOND = 30
+PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id")
 
 
 class Twin:
@@ -28,7 +33,8 @@ class Twin:
         units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
         name: the scan, such as ``8-5``.
         label: what must be known of the weights, such as ``"random weights"``; empty for published ones.
-        provenance: where the weights come from: source files with their SHA-256, and the converter.
+        provenance: where the weights come from: source files with their SHA-256, the converter, and, for published
+            ones, ``weights`` (``"default"`` or ``"ori-trained"``) and ``animal_id``.
     """
 
     def __init__(
@@ -45,11 +51,18 @@ class Twin:
         self.name = name
         self.label = label
         self.provenance = provenance or {}
-        self._folded: tuple[list[jax.Array], list[jax.Array], Any] | None = None
+        self._folded: tuple[list[jax.Array], list[jax.Array], Any, Any] | None = None
 
     def __repr__(self) -> str:
-        label = f", {self.label}" if self.label else ""
-        return f"Twin({self.name}: {self.num_units} units, {self.config.num_streams} streams{label})"
+        remarks = [f"{self.weights} weights"] if self.weights else []
+        remarks += [self.label] if self.label else []
+        remarks = [f"{self.num_units} units", f"{self.config.num_streams} streams", *remarks]
+        return f"Twin({self.name}: {', '.join(remarks)})"
+
+    @property
+    def weights(self) -> str | None:
+        """Which of the published weights these are: ``"default"``, ``"ori-trained"``, or none of them."""
+        return self.provenance.get("weights")
 
     @property
     def config(self) -> NetworkConfig:
@@ -72,13 +85,63 @@ class Twin:
         store = Store(directory)
         scan = choose_scan(scan, store.scans(), store.directory)
         network, units, metadata = store.load(scan)
-        provenance = {key: metadata[key] for key in ("source", "core_source", "converter") if key in metadata}
+        provenance = {key: metadata[key] for key in PROVENANCE if key in metadata}
         return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
         record = {**self.provenance, "label": self.label}
         save_network(directory, self.network, scan=self.name, units=self.units, overwrite=overwrite, **record)
+
+    def select(self, units: Any = None, *, unit_ids: Any = None) -> "Twin":
+        """A twin of some of the units, which computes only those; its table keeps their ``readout_id``.
+
+        Args:
+            units: ``readout_id`` of each unit, in the order wanted; or a boolean mask, one value per unit; or rows of a
+                table of units, such as ``twin.units[...]`` or ``microns.units(...)``, of which those of this scan
+                count.
+            unit_ids: instead, the ``unit_id`` of each unit.
+
+        Column ``j`` of the responses belongs to row ``j`` of the new twin's ``units``. The core's arrays are shared.
+
+        Raises:
+            TypeError, ValueError: units that the twin does not have, named twice or of another animal, or none.
+        """
+        rows = choose_units(self.units, units, unit_ids)
+        config = NetworkConfig.from_dict(self.config.to_dict() | {"num_units": len(rows)})
+        arrays = named_parameters(self.network)
+        for name in arrays:
+            if name.startswith("readout.feature."):
+                arrays[name] = arrays[name][:, rows]  # the first axis counts the streams
+            elif name.startswith("readout."):
+                arrays[name] = arrays[name][rows]
+        network = network_from_parameters(config, arrays)
+        return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.provenance)
+
+    def readout_weights(self) -> np.ndarray:
+        """Feature weights of each unit, ``[U, S * C]``: those of stream 0 first, as in the published properties."""
+        weight = np.asarray(self.network.readout.feature.weight[...])
+        return np.ascontiguousarray(weight.transpose(1, 0, 2).reshape(self.num_units, -1))
+
+    def readout_locations(self, y: str = "down") -> pd.DataFrame:
+        """Where each unit reads, by ``readout_id``: an approximation of the centre of its receptive field.
+
+        Args:
+            y: direction of the y axis, part of the column names: ``"down"``, as the model counts (-1 is the top), or
+                ``"up"`` (-1 is the bottom).
+
+        Returns:
+            ``core_x, core_y_down``: position in the maps of the core, ``tanh(mu)``, [-1, 1] from edge to edge.
+            ``monitor_x, monitor_y_down``: the point of the stimulus that this position of the retina looks at when the
+            eye is at its mean; [-1, 1] from edge to edge of the image, and beyond it outside the monitor.
+        """
+        sign = y_sign(y)
+        core = np.asarray(jnp.tanh(self.network.readout.position.mean[...]))
+        eye = jnp.zeros(self.config.perspective.eye_features, self._dtype)
+        monitor = np.asarray(self.network.perspective.monitor_position(core.astype(np.float64), eye))
+        columns = {"core_x": core[:, 0], f"core_y_{y}": sign * core[:, 1]}
+        columns |= {"monitor_x": monitor[:, 0], f"monitor_y_{y}": sign * monitor[:, 1]}
+        return pd.DataFrame(columns, index=self.units.index)
 
     def predict(
         self,
@@ -246,9 +309,39 @@ class Twin:
         with jax.ensure_compile_time_eval():  # see _run
             now = jax.tree.leaves(self.network)
             if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
-                self._folded = (now, *jax.tree.flatten(jax.jit(fold_weight_norm)(self.network)))
-            _, leaves, structure = self._folded
+                network, core = _fold(self.network)
+                self._folded = (now, *jax.tree.flatten(network), core)
+            _, leaves, structure, _ = self._folded
             return _rollout(leaves, state, inputs, stream, structure=structure, periphery=periphery, features=features)
+
+
+class _FoldedCore:
+    """A core with its weights normalised, for as long as a twin uses it; it keeps the arrays that it was made from."""
+
+    def __init__(self, core: nnx.Module):
+        self.leaves = jax.tree.leaves(core)
+        self.folded = jax.jit(fold_weight_norm)(core)
+
+
+_folded_cores: weakref.WeakValueDictionary[tuple[int, ...], _FoldedCore] = weakref.WeakValueDictionary()
+
+
+def _fold_core(core: nnx.Module) -> _FoldedCore:
+    """The same one for all twins that share the arrays of their core."""
+    key = tuple(map(id, jax.tree.leaves(core)))
+    folded = _folded_cores.get(key)
+    if folded is None:
+        folded = _folded_cores[key] = _FoldedCore(core)
+    return folded
+
+
+def _fold(network: Network) -> tuple[Network, _FoldedCore]:
+    """The network with its weights normalised. The readout has none to normalise: its arrays stay the same ones."""
+    network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
+    network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
+    core = _fold_core(network.core)
+    network.core = core.folded
+    return network, core
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "periphery", "features"))

@@ -1,5 +1,6 @@
 """Strict settings for every test, and the small twin that most of them use."""
 
+import bucket
 import jax
 import pytest
 from disturbed import disturb
@@ -7,7 +8,7 @@ from disturbed import disturb
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-from fnn_jax import NetworkConfig, Twin  # noqa: E402
+from fnn_jax import NetworkConfig, Twin, download, release  # noqa: E402
 from fnn_jax.demo import random_network  # noqa: E402
 from fnn_jax.model.network import Network  # noqa: E402
 
@@ -23,3 +24,29 @@ def network() -> Network:
 @pytest.fixture(scope="session")
 def twin(network) -> Twin:
     return Twin(network, label="random weights")
+
+
+@pytest.fixture(scope="session")
+def bucket_folder(tmp_path_factory):
+    """A small copy of the public bucket; see ``bucket``."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'convert'")
+    folder = tmp_path_factory.mktemp("bucket")
+    bucket.make(folder)
+    return folder
+
+
+@pytest.fixture
+def server(bucket_folder, monkeypatch):
+    """That bucket on a server of this machine, taken for the published one."""
+    with bucket.Server.serving(bucket_folder) as server:
+        monkeypatch.setattr(release, "MICRONS", bucket.as_release(bucket_folder, server.base_url))
+        monkeypatch.setattr(download, "WAITS_S", (0.01,) * 5)
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No test sees, or fills, the cache of whoever runs it."""
+    monkeypatch.setenv("FNN_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FNN_JAX_OFFLINE", raising=False)
+    return tmp_path / "cache"

@@ -18,7 +18,7 @@ def test_help_teaches(capsys):
     shown = capsys.readouterr().out
     for text in (
         "fnn-jax demo",
-        "fnn-jax convert PUBLISHED_FOLDER weights",
+        "fnn-jax download",
         "--directory DIR",
         "--scan 8-5",
         "RANDOM weights",
@@ -40,7 +40,6 @@ def test_errors_are_one_message_without_traceback(tmp_path, capsys):
         ("convert", str(tmp_path / "none"), str(tmp_path / "out")): "none does not exist. Give the folder",
         ("convert", str(folder), str(tmp_path / "out")): "is not in the published layout",
         ("demo", "--directory", str(folder), "-o", str(tmp_path / "d")): "holds no weights",
-        ("demo", "--scan", "8-5", "-o", str(tmp_path / "d")): "--scan is given without --directory",
     }
     for arguments, message in cases.items():
         assert cli.main(list(arguments)) == 1

@@ -4,9 +4,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from processes import READY, Process
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, checkpoint, microns
 from fnn_jax.convert import convert, keys, read_state_dict, to_state_dict, write_published_scan, write_state_dict
@@ -351,37 +349,17 @@ def test_unknown_scan_is_refused_before_work(published, tmp_path):
         convert(published, tmp_path / "store", config=CONFIG, scans=["8-5", "1-1"])
 
 
-PROCESS = """
-import sys
+PROCESS = (
+    """
 import torch
 from orbax.checkpoint import v1
 from fnn_jax import NetworkConfig
-from fnn_jax.convert import convert, convert_scan
-print("ready", flush=True)
-sys.stdin.readline()
+from fnn_jax.convert import convert, convert_scans
 """
+    + READY
+)
 CONVERT = PROCESS + "convert(sys.argv[1], sys.argv[2], config=NetworkConfig.tiny(4))"
-CONVERT_SCAN = PROCESS + "convert_scan(sys.argv[1], sys.argv[2], '8-5', NetworkConfig.tiny(4))"
-
-
-def start(code, *arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process):
-    process.stdin.write("go\n")
-    process.stdin.flush()
-
-
-def end(process):
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
-    return process.returncode
+CONVERT_SCAN = PROCESS + "convert_scans(sys.argv[1], sys.argv[2], ['8-5'], config=NetworkConfig.tiny(4))"
 
 
 def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
@@ -389,13 +367,12 @@ def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
     destination = tmp_path / "store"
     killed = 0
     for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
-        process = start(CONVERT, published, destination)
-        go(process)
+        process = Process(CONVERT, published, destination)
+        process.go()
         while process.poll() is None and not any(path.is_file() for path in tmp_path.glob(".store.incomplete-*/**/*")):
             time.sleep(0.001)
         time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        end(process)
+        process.kill()
         if destination.exists():  # it was quicker than the signal: then all of it is there
             assert [Store(destination).load(scan).metadata["scan"] for scan in SCANS] == list(SCANS)
             break
@@ -410,10 +387,11 @@ def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
 def test_processes_that_convert_the_same_scan_at_once(published, tmp_path):
     """As the jobs of a cluster do, when all of them ask for a scan that is not converted yet."""
     store = tmp_path / "store"
-    processes = [start(CONVERT_SCAN, published, store) for _ in range(3)]
+    processes = [Process(CONVERT_SCAN, published, store) for _ in range(3)]
     for process in processes:
-        go(process)
-    assert [end(process) for process in processes] == [0, 0, 0]
+        process.go()
+    errors = [process.end() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
     assert Store(store).load("8-5").network.config.num_units == 4
     assert sorted(path.name for path in store.rglob("*") if path.parent in (store, store / "scans")) == [
         "8-5",

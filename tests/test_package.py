@@ -16,18 +16,19 @@ PACKAGE = ROOT / "fnn_jax"
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
     {"config", "version"},
-    {"model.geometry", "model.layers", "files"},
+    {"model.geometry", "model.layers", "files", "release", "units"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
     {"model.parameters"},
     {"checkpoint"},
-    {"store", "inputs"},
-    {"twin"},
+    {"store", "inputs", "download"},
+    {"twin", "cache"},
+    {"properties"},
     {"microns"},
-    {"demo"},
+    {"demo", "verify"},
     {"cli"},
 ]
-MAY_IMPORT_CONVERT_LAZILY = {"microns", "demo", "cli"}
+MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
 
 
 def imports_of(path):
@@ -120,4 +121,5 @@ def test_runtime_dependencies_are_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     allowed = {"jax", "flax", "optax", "numpy", "orbax-checkpoint", "pandas", "tqdm", "matplotlib", "jaxtyping"}
+    allowed |= {"pooch", "filelock"}
     assert names == allowed

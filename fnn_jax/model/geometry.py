@@ -31,23 +31,39 @@ def isotropic_grid(height: int, width: int) -> Float[np.ndarray, "height width 2
     return np.stack(np.meshgrid(x, y, indexing="xy"), axis=-1)
 
 
+def edges_to_isotropic(
+    points: Float[np.ndarray, "*points 2"], height: int, width: int
+) -> Float[np.ndarray, "*points 2"]:
+    """Points in [-1, 1] from edge to edge of an image, in the coordinates of ``isotropic_grid``.
+
+    Not just a factor of ``height / width``: the grid shrinks both axes by ``(width - 1) / width``.
+    """
+    aspect = height / width * (height / (height - 1)) * ((width - 1) / width)
+    return points * [1, aspect]
+
+
 def angular_retina(height: int, width: int, max_angle_deg: float) -> Float[np.ndarray, "height width 3"]:
     """Unit rays of a retina on which eccentricity grows linearly with the distance from the centre.
 
     The left and right edge lie at ``max_angle_deg``; no ray goes beyond 90 degrees.
     """
-    x, y = np.moveaxis(isotropic_grid(height, width), -1, 0)
+    return angular_rays(isotropic_grid(height, width), max_angle_deg)
+
+
+def angular_rays(points: Float[np.ndarray, "*points 2"], max_angle_deg: float) -> Float[np.ndarray, "*points 3"]:
+    """Unit rays of isotropic points of that retina, float64."""
+    x, y = np.moveaxis(points, -1, 0)
     radius = np.clip(np.hypot(x, y) * np.deg2rad(max_angle_deg), 0, np.pi / 2)
     theta = np.arctan2(y, x)
     return np.stack([np.sin(radius) * np.cos(theta), np.sin(radius) * np.sin(theta), np.cos(radius)], axis=-1)
 
 
 def project_on_monitor(
-    rays: Float[Array, "height width 3"],
+    rays: Float[Array, "*points 3"],
     center: Float[Array, "3"],
     axes: Float[Array, "3 3"],
     eps: float = 1e-5,
-) -> Float[Array, "height width 2"]:
+) -> Float[Array, "*points 2"]:
     """Where rays from the eye meet the monitor plane, in the plane's own coordinates.
 
     ``axes`` holds the plane's X, Y and normal Z as columns. The denominator is only bounded from below, so rays that
@@ -55,7 +71,7 @@ def project_on_monitor(
     """
     normal = axes[:, 2]
     distance = (normal @ center) / jnp.maximum(rays @ normal, eps)
-    offset = distance[..., None] * rays - center[None, None]
+    offset = distance[..., None] * rays - center.reshape((1,) * (rays.ndim - 1) + (3,))
     return offset @ axes[:, :2]
 
 
@@ -73,14 +89,14 @@ def project_on_retina(
 
 
 def isotropic_to_sampling(
-    points: Float[Array, "height width 2"], in_height: int, in_width: int
-) -> Float[Array, "height width 2"]:
-    """Isotropic coordinates to the [-1, 1] half-pixel convention of ``sample_bilinear``.
+    points: Float[Array, "*points 2"], in_size: tuple[int, int], out_size: tuple[int, int]
+) -> Float[Array, "*points 2"]:
+    """Isotropic coordinates to the [-1, 1] half-pixel convention of ``sample_bilinear``; sizes are height and width.
 
     The last factors use the size of the *sampling grid*, not of the image that is sampled. It looks like a slip of the
     released code; the published weights were trained with it, so it is part of the model.
     """
-    out_height, out_width = points.shape[:2]
+    (in_height, in_width), (out_height, out_width) = in_size, out_size
     scale = in_width / (in_width - 1)
     x = points[..., 0] * (scale * (out_width - 1) / out_width)
     y = points[..., 1] * (in_width / in_height * scale * (out_height - 1) / out_height)

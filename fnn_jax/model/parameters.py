@@ -1,6 +1,6 @@
 """The parameters of a network by name: what is saved, hashed, converted and compared."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,12 @@ from fnn_jax.model.network import Network
 
 def parameter_arrays(network: Network) -> dict[str, np.ndarray]:
     """Every array of a network, buffers included, by its dotted path such as ``core.recurrent.query.weight``."""
-    return {name: np.asarray(value) for name, value in _named(network)}
+    return {name: np.asarray(value) for name, value in named_parameters(network).items()}
+
+
+def named_parameters(network: Network) -> dict[str, Any]:
+    """The same arrays where they are, on their device and not copied."""
+    return {_name(path): variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(network))}
 
 
 def is_core(name: str) -> bool:
@@ -30,7 +35,7 @@ def split_core(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the architecture; computes and allocates nothing."""
-    return {name: tuple(array.shape) for name, array in _named(_abstract(config))}
+    return {name: tuple(array.shape) for name, array in named_parameters(_abstract(config)).items()}
 
 
 def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarray | jax.Array]) -> Network:
@@ -68,11 +73,6 @@ def indented(problems: Iterable[str], most: int = 12) -> str:
     for kind, those in kinds.items():
         lines += those[:most] + ([f"{kind}: ... and {len(those) - most} more"] if len(those) > most else [])
     return "\n".join("  " + line for line in lines)
-
-
-def _named(network: Network) -> Iterator[tuple[str, Any]]:
-    for path, variable in nnx.to_flat_state(nnx.state(network)):
-        yield _name(path), variable.get_value()
 
 
 def _name(path: tuple[str | int, ...]) -> str:

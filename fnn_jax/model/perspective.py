@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
@@ -138,10 +139,25 @@ class Perspective(nnx.Module):
         def frame(image, rotation):
             rays = self.retina[...] @ rotation.T
             points = geometry.project_on_monitor(rays, center, axes)
-            points = geometry.isotropic_to_sampling(points, height, width)
+            points = geometry.isotropic_to_sampling(points, (height, width), points.shape[:2])
             return geometry.sample_bilinear(image[None], points, PERIPHERIES[periphery])[0]
 
         return self.response(jax.vmap(frame)(luminance, self.gaze(eye)))
+
+    @full_precision
+    def monitor_position(
+        self, points: Float[np.ndarray, "points 2"], eye: Float[Array, "eye_features"]
+    ) -> Float[Array, "points 2"]:
+        """Where on the monitor points of the retina look, for one position of the eye.
+
+        Points are (x, y) in [-1, 1] from edge to edge, of the retina (which the maps of the core cover, too) and of the
+        image on the monitor: -1 is the left edge and the *top*. They may lie outside the monitor.
+        """
+        height, width = self.retina.shape[:2]
+        rays = geometry.angular_rays(geometry.edges_to_isotropic(points, height, width), self.max_angle_deg)
+        rays = jnp.asarray(rays, self.retina.dtype) @ self.gaze(eye[None])[0].T
+        on_monitor = geometry.project_on_monitor(rays, *self.monitor.placement(None))
+        return geometry.isotropic_to_sampling(on_monitor, self.stimulus_size, (height, width))
 
     def _luminance(self, stimulus):
         if stimulus.dtype != jnp.uint8:
@@ -173,7 +189,7 @@ class Perspective(nnx.Module):
 
         def frame(image, rotation):
             points = geometry.project_on_retina(rays, rotation, self.max_angle_deg)
-            points = geometry.isotropic_to_sampling(points, *image.shape[:2])
+            points = geometry.isotropic_to_sampling(points, image.shape[:2], points.shape[:2])
             return geometry.sample_bilinear(image[None], points, PERIPHERIES[periphery])[0]
 
         return self.luminance.inverse(jax.vmap(frame)(luminance, self.gaze(eye)))

@@ -8,7 +8,7 @@ import pytest
 import recipe
 from tolerances import assert_close
 
-from fnn_jax import NetworkConfig, Twin
+from fnn_jax import NetworkConfig, Twin, cli
 from fnn_jax.convert import convert, to_state_dict, write_state_dict
 from fnn_jax.model.parameters import parameter_arrays
 
@@ -59,3 +59,14 @@ def test_state_dict_goes_back(shapes, tmp_path):
     for key, value in model.state_dict().items():
         assert_close("live state dict", np.float64(back[key].numpy()), np.float64(value.numpy()))
     model.load_state_dict(back)
+
+
+def test_verify_compares_responses(shapes, tmp_path, capsys, monkeypatch):
+    _, twin = pair(shapes, 5, 5, tmp_path)
+    assert cli.main(["verify", str(tmp_path / "store")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].endswith("released code") and 0 <= float(table[2].split()[-1]) < 1e-5
+    predict = Twin.predict
+    monkeypatch.setattr(Twin, "predict", lambda *args: predict(*args) * 1.0001)
+    assert cli.main(["verify", str(tmp_path / "store")]) == 1
+    assert "responses differ from those of the released code by 0.0001" in capsys.readouterr().out

@@ -1,0 +1,67 @@
+"""The way back: a twin as a file that the released package loads."""
+
+import os
+from pathlib import Path
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.convert.published import write_state_dict
+from fnn_jax.convert.run import to_state_dict, write_published_scan
+from fnn_jax.files import refuse_existing, whole_directory
+from fnn_jax.model.parameters import parameter_arrays
+from fnn_jax.twin import Twin
+
+
+def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = False) -> None:
+    """Write a twin for the released package.
+
+    Args:
+        twin: any twin; of a selection of units, a network of these units is written.
+        destination: a name that ends in ``.pt`` becomes one state dict with all keys, for
+            ``fnn.microns.load_network_from_params``; any other name a folder in the published layout, for
+            ``fnn.microns.scan(..., directory=)``.
+        overwrite: replace what is there.
+
+    Raises:
+        FileExistsError: the destination exists.
+        ValueError: a folder is wanted, and the table of units does not say session, scan_idx and unit_id of all units
+            of one scan.
+    """
+    destination = Path(destination).expanduser().absolute()
+    parameters = parameter_arrays(twin.network)
+    if destination.suffix == ".pt":
+        if destination.is_dir():
+            raise FileExistsError(f"{destination} is a folder. Choose another name.")
+        refuse_existing(destination, overwrite)
+        write_state_dict(destination, to_state_dict(twin.config, parameters))
+        return
+    missing = [column for column in ("session", "scan_idx", "unit_id") if column not in twin.units]
+    if missing:
+        raise ValueError(
+            f"{destination} is to be a folder in the published layout, but the twin's table of units lacks {missing}. "
+            "Give a name that ends in .pt."
+        )
+    if twin.units.index.tolist() != list(range(twin.num_units)):
+        raise ValueError(
+            f"{destination} is to be a folder in the published layout, but the twin is a selection of units, which it "
+            "does not hold. Give a name that ends in .pt, and keep twin.units."
+        )
+    with whole_directory(destination, overwrite) as temporary:
+        write_published_scan(temporary, twin.config, parameters, twin.units)
+
+
+def released_network(twin: Twin):
+    """The twin as a network of the released package, in inference mode on the CPU.
+
+    Raises:
+        ImportError: that package, or PyTorch, is not importable.
+        ValueError: the twin has another architecture than the published one.
+    """
+    import torch
+    from fnn.microns.build import network
+
+    if twin.config != NetworkConfig.microns(twin.num_units):
+        raise ValueError(f"{twin} has another architecture than the published one.")
+    model = network(twin.num_units)
+    state = to_state_dict(twin.config, parameter_arrays(twin.network))
+    model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in state.items()})
+    return model

@@ -1,0 +1,146 @@
+"""Which units: selections of a table of units, and the quality criteria of the field."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+KEY = ["session", "scan_idx", "unit_id"]  # what makes a unit, within an animal
+
+QUALITY = {
+    "reliable": "cc_max > 0.4 & cc_abs > 0.2",  # responds reliably, and is predicted well
+    "oriented": "gOSI > 0.25",
+}
+
+
+def y_sign(y: str) -> int:
+    """Factor from the model's y, which points down, to that of a direction by name."""
+    if y not in ("down", "up"):
+        raise ValueError(f"y is {y!r}; expected 'down' (-1 is the top) or 'up' (-1 is the bottom).")
+    return 1 if y == "down" else -1
+
+
+def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -> np.ndarray:
+    """Rows of a twin's table of units that are asked for, as positions; see ``Twin.select``."""
+    if (units is None) == (unit_ids is None):
+        raise TypeError("Give either units (readout ids, a boolean mask or a table) or unit_ids.")
+    if unit_ids is not None:
+        if "unit_id" not in table:
+            raise ValueError("unit_ids are given, but the table of this twin has no column unit_id. Give readout ids.")
+        rows = _positions(pd.Index(table["unit_id"]), unit_ids, "unit_ids")
+    elif isinstance(units, pd.DataFrame):
+        rows = _rows_of_table(table, units)
+    elif isinstance(units, pd.Series) and units.dtype == bool:
+        rows = _rows_of_mask(table, units)
+    elif isinstance(units, pd.MultiIndex):
+        rows = _rows_of_table(table, units.to_frame(index=False))
+    elif np.asarray(units).dtype == bool:
+        mask = np.asarray(units)
+        if mask.shape != (len(table),):
+            raise ValueError(f"units is a mask of shape {mask.shape}; expected ({len(table)},), one value per unit.")
+        rows = np.flatnonzero(mask)
+    else:
+        rows = _positions(table.index, units, "units")
+    if not len(rows):
+        raise ValueError("No unit is selected; a twin has at least one.")
+    return rows
+
+
+def _positions(index: pd.Index, ids: Any, argument: str) -> np.ndarray:
+    ids = np.atleast_1d(np.asarray(ids))
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise TypeError(
+            f"{argument} holds {ids.dtype} of shape {ids.shape}; expected integers [units], a boolean mask or a table."
+        )
+    rows = index.get_indexer(ids) if ids.size else np.empty(0, int)
+    if (rows < 0).any():
+        unknown = ids[rows < 0]
+        raise ValueError(
+            f"{argument} holds {len(unknown)} that this twin does not have: {unknown[:5].tolist()}; it has "
+            f"{len(index)}, from {index.min()} to {index.max()}."
+        )
+    _refuse_repeated(ids, argument)
+    return rows
+
+
+def _refuse_repeated(ids: np.ndarray, argument: str) -> None:
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{argument} names units more than once: {values[counts > 1][:5].tolist()}.")
+
+
+def _rows_of_mask(table: pd.DataFrame, mask: pd.Series) -> np.ndarray:
+    if isinstance(mask.index, pd.MultiIndex):
+        return _rows_of_table(table, mask.index[mask].to_frame(index=False))
+    if not mask.index.equals(table.index):
+        raise ValueError(
+            f"units is a boolean Series of {len(mask)} whose index is not that of the twin's table ({len(table)} "
+            "readout ids). Make it from twin.units, or from microns.units()."
+        )
+    return np.flatnonzero(mask)
+
+
+def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame) -> np.ndarray:
+    """Rows that a table of units names: by session, scan and unit where both know them, else by readout id."""
+    flat = units.reset_index() if any(units.index.names) else units
+    if set(KEY) <= set(flat) and set(KEY) <= set(table):
+        check_animal(flat, table, "units")
+        (session, scan_idx) = table[["session", "scan_idx"]].iloc[0]
+        here = flat[(flat["session"] == session) & (flat["scan_idx"] == scan_idx)]
+        if len(flat) and not len(here):
+            scans = sorted({f"{s}-{i}" for s, i in zip(flat["session"], flat["scan_idx"], strict=True)})
+            raise ValueError(f"units holds no unit of the scan {session}-{scan_idx}; it holds those of {scans}.")
+        return _positions(pd.Index(table["unit_id"]), here["unit_id"].to_numpy(int), "units")
+    if "readout_id" in flat:
+        return _positions(table.index, flat["readout_id"].to_numpy(), "units")
+    raise ValueError(
+        f"units is a table with {list(flat.columns)}; expected the columns session, scan_idx and unit_id, or "
+        "readout_id."
+    )
+
+
+def check_animal(units: pd.DataFrame, table: pd.DataFrame, argument: str) -> None:
+    """Refuse units of another animal: scans and units of all animals have the same numbers."""
+    if "animal_id" in units and "animal_id" in table:
+        expected, found = set(table["animal_id"]), set(units["animal_id"])
+        if found - expected:
+            raise ValueError(
+                f"{argument} is of animal {sorted(found - expected)}, expected {sorted(expected)}: the same session, "
+                "scan and unit numbers mean other neurons there."
+            )
+
+
+def filter_units(
+    table: pd.DataFrame,
+    quality: str | Sequence[str] | None = None,
+    brain_area: str | Sequence[str] | None = None,
+    field: int | Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Rows of a table of properties that meet all that is given; see ``microns.units``."""
+    for name in _several(quality):
+        if name not in QUALITY:
+            raise ValueError(f"quality is {name!r}; expected names out of {list(QUALITY)}.")
+        try:
+            table = table.query(QUALITY[name])
+        except pd.errors.UndefinedVariableError as error:
+            raise ValueError(
+                f"quality is {name!r}, that is {QUALITY[name]}; the table lacks it ({error}). Download the properties "
+                "performance and tuning."
+            ) from error
+    for column, chosen in (("brain_area", _several(brain_area)), ("field", _several(field))):
+        if not chosen:
+            continue
+        if column not in table:
+            raise ValueError(f"{column} is given, but the table lacks it. Download the property anatomy.")
+        unknown = set(chosen) - set(table[column].dropna())
+        if unknown and len(table):
+            raise ValueError(f"{column} is {sorted(unknown)}; the units have {sorted(set(table[column].dropna()))}.")
+        table = table[table[column].isin(chosen)]
+    return table
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, (str, int, np.integer)) else list(value)
