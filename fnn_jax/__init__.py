@@ -1,7 +1,7 @@
 """The Foundation Neural Network of mouse visual cortex (Wang et al., Nature 2025) in JAX and Flax.
 
 >>> from fnn_jax import microns
->>> twin, ids = microns.scan(session=8, scan_idx=5, directory="...")
+>>> twin, ids = microns.scan(session=8, scan_idx=5)
 >>> responses = twin.predict(video)
 """
 

@@ -235,7 +235,7 @@ class _Resuming:
                 with whole_file(self.record) as temporary:
                     temporary.write_text(json.dumps({"url": url, "etag": reply.etag, "total": reply.total}))
         bar.total = reply.total
-        bar.n = reply.start
+        bar.n = bar.initial = reply.start  # the rate counts what comes now
         bar.refresh()
         try:
             with open(self.partial, "ab") as file:

@@ -183,8 +183,8 @@ def units(
     if unknown:
         raise ValueError(f"scans has {sorted(unknown)}; the published ones are {list(cache.release.num_units)}.")
     properties = (properties,) if isinstance(properties, str) else properties
-    table = _properties.unit_table(cache, names, properties=properties, weights=weights, y=y)
-    return filter_units(table, quality, brain_area, field)
+    table = _properties.unit_table(cache, properties=properties, weights=weights, y=y)
+    return filter_units(table, names, quality, brain_area, field)
 
 
 def join(table: pd.DataFrame, **options) -> pd.DataFrame:

@@ -37,13 +37,12 @@ MEANING = {
 
 def unit_table(
     cache: Cache,
-    scans: Sequence[str] | None = None,
     *,
     properties: Sequence[str] | None = None,
     weights: str = "default",
     y: str = "down",
 ) -> pd.DataFrame:
-    """Table of units by session, scan_idx and unit_id; see ``microns.units``."""
+    """Table of all units by session, scan_idx and unit_id; see ``microns.units``."""
     sign = y_sign(y)
     if properties is None:
         properties = [group for group in COLUMNS if cache.has_properties(group)] or SMALL
@@ -60,9 +59,6 @@ def unit_table(
         raise ValueError("properties is empty, and no weights are here; expected at least one of " + str(list(COLUMNS)))
     table.insert(len(KEY), "animal_id", cache.release.animal_id)
     table = table.set_index(KEY).sort_index()
-    if scans is not None:
-        wanted = pd.MultiIndex.from_tuples([tuple(map(int, scan.split("-"))) for scan in scans])
-        table = table[table.index.droplevel("unit_id").isin(wanted)]
     table.attrs["meaning"] = {name: MEANING[name] for name in table.columns}
     table.attrs["weights"] = {g: cache.release.property_weights.get(g, "") for g in properties}
     return table

@@ -113,31 +113,36 @@ def check_animal(units: pd.DataFrame, table: pd.DataFrame, argument: str) -> Non
 
 def filter_units(
     table: pd.DataFrame,
+    scans: Sequence[str] | None = None,
     quality: str | Sequence[str] | None = None,
     brain_area: str | Sequence[str] | None = None,
     field: int | Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Rows of a table of properties that meet all that is given; see ``microns.units``."""
+    """Rows of the table of all units that meet all that is given; see ``microns.units``."""
+    chosen = pd.Series(True, index=table.index)
+    if scans is not None:
+        wanted = pd.MultiIndex.from_tuples([tuple(map(int, scan.split("-"))) for scan in scans])
+        chosen &= table.index.droplevel("unit_id").isin(wanted)
     for name in _several(quality):
         if name not in QUALITY:
             raise ValueError(f"quality is {name!r}; expected names out of {list(QUALITY)}.")
         try:
-            table = table.query(QUALITY[name])
+            chosen &= table.eval(QUALITY[name])
         except pd.errors.UndefinedVariableError as error:
             raise ValueError(
                 f"quality is {name!r}, that is {QUALITY[name]}; the table lacks it ({error}). Download the properties "
                 "performance and tuning."
             ) from error
-    for column, chosen in (("brain_area", _several(brain_area)), ("field", _several(field))):
-        if not chosen:
+    for column, values in (("brain_area", _several(brain_area)), ("field", _several(field))):
+        if not values:
             continue
         if column not in table:
             raise ValueError(f"{column} is given, but the table lacks it. Download the property anatomy.")
-        unknown = set(chosen) - set(table[column].dropna())
-        if unknown and len(table):
+        unknown = set(values) - set(table[column].dropna())
+        if unknown:
             raise ValueError(f"{column} is {sorted(unknown)}; the units have {sorted(set(table[column].dropna()))}.")
-        table = table[table[column].isin(chosen)]
-    return table
+        chosen &= table[column].isin(values)
+    return table[chosen]
 
 
 def _several(value: Any) -> list[Any]:

@@ -267,6 +267,8 @@ def test_quality_and_filters(here):
     expected = table.loc[8, 5][lambda t: t.brain_area.isin(["V1", "LM"]) & (t.field == 3)]
     assert areas.index.get_level_values("unit_id").tolist() == expected.index.tolist()
     assert len(microns.units(["8-5", "4_7"])) == 49
+    for area in table.brain_area.unique():  # an area in which no unit is left is no mistake
+        assert len(microns.units(quality=["reliable", "oriented"], brain_area=area)) == sum(both.brain_area == area)
     for options, message in (
         ({"quality": "good"}, "quality is 'good'; expected names out of"),
         ({"brain_area": "V2"}, r"brain_area is \['V2'\]; the units have \['AL', 'LM', 'RL', 'V1'\]"),

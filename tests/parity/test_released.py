@@ -62,7 +62,7 @@ def test_state_dict_goes_back(shapes, tmp_path):
 
 
 def test_verify_compares_responses(shapes, tmp_path, capsys, monkeypatch):
-    _, twin = pair(shapes, 5, 5, tmp_path)
+    pair(shapes, 5, 5, tmp_path)
     assert cli.main(["verify", str(tmp_path / "store")]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].endswith("released code") and 0 <= float(table[2].split()[-1]) < 1e-5
