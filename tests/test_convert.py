@@ -362,6 +362,13 @@ CONVERT = PROCESS + "convert(sys.argv[1], sys.argv[2], config=NetworkConfig.tiny
 CONVERT_SCAN = PROCESS + "convert_scans(sys.argv[1], sys.argv[2], ['8-5'], config=NetworkConfig.tiny(4))"
 
 
+def has_begun(folder):
+    try:
+        return any(path.is_file() for path in folder.glob(".store.incomplete-*/**/*"))
+    except FileNotFoundError:  # it was there, and is gone already
+        return True
+
+
 def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
     """Killed when it has begun to write: at the first file, and at moments after it."""
     destination = tmp_path / "store"
@@ -369,7 +376,7 @@ def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
     for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
         process = Process(CONVERT, published, destination)
         process.go()
-        while process.poll() is None and not any(path.is_file() for path in tmp_path.glob(".store.incomplete-*/**/*")):
+        while process.poll() is None and not has_begun(tmp_path):
             time.sleep(0.001)
         time.sleep(delay)
         process.kill()

@@ -8,6 +8,7 @@ import bucket
 import numpy as np
 import pandas as pd
 import pytest
+from disturbed import damage
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, cli, microns, release
 from fnn_jax.convert import convert, export, read_state_dict
@@ -81,12 +82,6 @@ def forget_checksum(cache, path):
 READOUT = "digital_twin_properties/v2/readout"
 
 
-def damage_scan(cache):
-    for path in (cache / "weights/default/scans/8-5/parameters").rglob("*"):
-        if path.is_file() and path.stat().st_size > 1000:
-            path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
-
-
 def swap_core(cache):
     """The core of another network, whole in itself."""
     shutil.rmtree(cache / "weights/default/core")
@@ -121,9 +116,9 @@ def turn_locations(cache):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("change", "message"),
     [
-        (damage_scan, "FAILED: default 8-5, hashes: "),
+        (lambda cache: damage(cache / "weights/default/scans/8-5"), "FAILED: default 8-5, hashes: "),
         (swap_core, "FAILED: default 8-5, core: it was saved with another core"),
         (swap_core, "FAILED: one core, core: the cores differ"),
         (swap_tags, "FAILED: default 8-5, core: it is of the weights 'ori-trained'"),
@@ -134,8 +129,8 @@ def turn_locations(cache):
         (turn_locations, None),
     ],
 )
-def test_damage_is_found(cache, capsys, damage, message):
-    damage(cache)
+def test_damage_is_found(cache, capsys, change, message):
+    change(cache)
     code = cli.main(["verify", str(cache)])
     shown = capsys.readouterr().out
     if message is None:
