@@ -1,6 +1,7 @@
 """The way back: a twin as a file that the released package loads."""
 
 import os
+import re
 from pathlib import Path
 
 from fnn_jax.config import NetworkConfig
@@ -9,6 +10,8 @@ from fnn_jax.convert.run import to_state_dict, write_published_scan
 from fnn_jax.files import refuse_existing, whole_directory
 from fnn_jax.model.parameters import parameter_arrays
 from fnn_jax.twin import Twin
+
+PUBLISHED = re.compile(r"params_(core|\d+_\d+)\.pt|scans\.csv|units\.csv")
 
 
 def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -19,7 +22,7 @@ def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = Fals
         destination: a name that ends in ``.pt`` becomes one state dict with all keys, for
             ``fnn.microns.load_network_from_params``; any other name a folder in the published layout, for
             ``fnn.microns.scan(..., directory=)``.
-        overwrite: replace what is there.
+        overwrite: replace what is there; a folder only if it holds nothing but files in the published layout.
 
     Raises:
         FileExistsError: the destination exists.
@@ -28,7 +31,7 @@ def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = Fals
     """
     destination = Path(destination).expanduser().absolute()
     parameters = parameter_arrays(twin.network)
-    if destination.suffix == ".pt":
+    if destination.suffix.lower() in (".pt", ".pth"):
         if destination.is_dir():
             raise FileExistsError(f"{destination} is a folder. Choose another name.")
         refuse_existing(destination, overwrite)
@@ -40,11 +43,20 @@ def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = Fals
             f"{destination} is to be a folder in the published layout, but the twin's table of units lacks {missing}. "
             "Give a name that ends in .pt."
         )
+    if len(twin.units[["session", "scan_idx"]].drop_duplicates()) != 1:
+        raise ValueError(f"{destination} is to be a folder in the published layout; the units must be of one scan.")
     if twin.units.index.tolist() != list(range(twin.num_units)):
         raise ValueError(
             f"{destination} is to be a folder in the published layout, but the twin is a selection of units, which it "
             "does not hold. Give a name that ends in .pt, and keep twin.units."
         )
+    if destination.is_dir():
+        others = {path.name for path in destination.iterdir() if not PUBLISHED.fullmatch(path.name)}
+        if others:
+            raise FileExistsError(
+                f"{destination} holds other things than published files, such as {min(others)}, and is kept. "
+                "Choose another name."
+            )
     with whole_directory(destination, overwrite) as temporary:
         write_published_scan(temporary, twin.config, parameters, twin.units)
 
@@ -65,3 +77,12 @@ def released_network(twin: Twin):
     state = to_state_dict(twin.config, parameter_arrays(twin.network))
     model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in state.items()})
     return model
+
+
+def released_package_is_there() -> bool:
+    """Whether the released package, and all that it needs, can be imported."""
+    try:
+        import fnn.microns.build  # noqa: F401
+    except ImportError:
+        return False
+    return True

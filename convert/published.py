@@ -111,7 +111,8 @@ def is_published_archive(path: str | os.PathLike) -> bool:
 class PublishedFiles:
     """The published layout: ``params_core.pt``, ``params_8_5.pt`` ..., ``scans.csv``, ``units.csv``.
 
-    The files lie in a folder or in a zip, which is read as it is; there they may be in one folder inside.
+    The files lie in a folder or in a zip, which is read as it is; there they may be in one folder inside. Use it in a
+    ``with`` statement, which closes the zip.
 
     Raises:
         CheckpointError: there is no ``params_core.pt``, or it lies in several folders inside.
@@ -120,10 +121,12 @@ class PublishedFiles:
     def __init__(self, source: str | os.PathLike):
         self.source = Path(source).expanduser().absolute()
         root: Member
+        self._archive = None
         if self.source.is_dir():
             root = self.source
         elif is_published_archive(self.source):
-            root = zipfile.Path(zipfile.ZipFile(self.source))
+            self._archive = zipfile.ZipFile(self.source)
+            root = zipfile.Path(self._archive)
         else:
             raise CheckpointError(
                 f"{self.source} is neither a folder nor a zip of published files. Give the folder, or the zip as it is."
@@ -137,6 +140,13 @@ class PublishedFiles:
             )
         self.directory = places[0]
         self.core = self.directory / CORE_FILE
+
+    def __enter__(self) -> "PublishedFiles":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._archive is not None:
+            self._archive.close()
 
     def scans(self) -> list[str]:
         """Names (``8-5``) of the scans whose weights are here, in order."""

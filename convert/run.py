@@ -74,11 +74,11 @@ def convert(
         raise ValueError(f"scans is {scans!r}; expected a list of names such as ['8-5'], or None for all.")
     with new_store(destination, overwrite) as temporary:
         if source.is_dir() or is_published_archive(source):
-            published = PublishedFiles(source)
-            names = published.scans() if scans is None else list(dict.fromkeys(scans))
-            if not names:
-                raise CheckpointError(f"{published.source} holds {CORE_FILE} but no scan (params_8_5.pt, ...).")
-            _add_published(temporary, published, names, config, label, weights, progress)
+            with PublishedFiles(source) as published:
+                names = published.scans() if scans is None else list(dict.fromkeys(scans))
+                if not names:
+                    raise CheckpointError(f"{published.source} holds {CORE_FILE} but no scan (params_8_5.pt, ...).")
+                _add_published(temporary, published, names, config, label, weights, progress)
         else:
             if scans is not None:
                 raise ValueError(f"scans is {list(scans)}, but {source} is a single file; expected no choice of scans.")
@@ -105,7 +105,8 @@ def convert_scans(
     Where another process adds the same scan meanwhile, one of them stays: they are the same. Arguments and errors as
     for ``convert``; each scan appears whole or not at all.
     """
-    _add_published(Path(store), PublishedFiles(source), scans, config, "", weights, progress)
+    with PublishedFiles(source) as published:
+        _add_published(Path(store), published, scans, config, "", weights, progress)
 
 
 def to_state_dict(config: NetworkConfig, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -189,8 +190,9 @@ def _origin(published, weights):
     if published.source.is_dir():
         return {} if weights is None else {"weights": weights}
     known = release.MICRONS.tag_of(published.source)
-    if known is not None and weights not in (None, known):
-        raise ValueError(f"weights is {weights!r}, but the checksum of {published.source} is that of {known!r}.")
+    if weights is not None and weights != known and (known or release.MICRONS.weights[weights].checksum):
+        found = f"that of {known!r}" if known else "another one"
+        raise ValueError(f"weights is {weights!r}, but the checksum of {published.source} is {found}.")
     with open(published.source, "rb") as file:
         archive = {"file": published.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     weights = known or weights

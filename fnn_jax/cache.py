@@ -10,6 +10,9 @@
       checksums.json              SHA-256 of files whose checksum is not published, from when they first came
 """
 
+import contextlib
+import hashlib
+import io
 import os
 import shutil
 import sys
@@ -20,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fnn_jax import release
+from fnn_jax import checkpoint, release
 from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.download import fetch, full_disk, lock
+from fnn_jax.download import fetch, full_disk, lock, record_checksum, recorded_checksums
 from fnn_jax.files import whole_file
 from fnn_jax.store import Store, is_store
 from fnn_jax.units import KEY
@@ -49,8 +52,8 @@ def cache_directory(directory: str | os.PathLike | None = None) -> Path:
 
 def is_cache(directory: str | os.PathLike) -> bool:
     """Whether a folder looks like one of these."""
-    parts = ("weights", "foundation_model", "digital_twin_properties")
-    return any((Path(directory) / part).is_dir() for part in parts)
+    weights = [Path("weights") / tag for tag in release.MICRONS.weights]
+    return any((Path(directory) / part).is_dir() for part in (*weights, "foundation_model", "digital_twin_properties"))
 
 
 class Cache:
@@ -60,6 +63,9 @@ class Cache:
         directory: see ``cache_directory``.
         offline: download nothing; by default, whether the variable FNN_JAX_OFFLINE is set (to anything but 0).
         progress: show progress bars; by default in terminals. ``False`` says nothing at all.
+
+    Raises:
+        ValueError: the folder is a store.
     """
 
     def __init__(
@@ -70,6 +76,11 @@ class Cache:
         progress: bool | None = None,
     ):
         self.directory = cache_directory(directory)
+        if is_store(self.directory):
+            raise ValueError(
+                f"{self.directory} is a folder of converted weights; expected a folder for downloads. Name another one "
+                f"(with directory, or the environment variable {DIRECTORY_VARIABLE})."
+            )
         self.release = release.MICRONS
         self.offline = os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0") if offline is None else offline
         self.progress = progress
@@ -108,50 +119,66 @@ class Cache:
         unknown = [scan for scan in wanted if scan not in self.release.num_units]
         if unknown or not wanted:
             raise ValueError(f"scans is {unknown or wanted}; the published ones are {list(self.release.num_units)}.")
-        damaged = self._damaged(directory, wanted) if repair else []
-        if damaged or not set(wanted) <= set(self.scans(weights)):
+        if (repair and self._damaged(weights, wanted)) or not set(wanted) <= set(self.scans(weights)):
             self._require_torch()
+            if self.offline and not self.archive(weights).is_file():
+                self._fetch_archive(weights)  # says what is missing, before anything is touched
             with lock(self.directory):
-                for path in damaged:
-                    print(f"fnn_jax: {path} is damaged, and is replaced", file=sys.stderr)
-                    shutil.rmtree(path)
-                self._convert(weights, directory, wanted)
+                self._convert(weights, directory, wanted, repair)
+        if set(self.release.num_units) <= set(self.scans(weights)):
+            with contextlib.suppress(OSError):  # of a folder that cannot be written
+                self.archive(weights).unlink(missing_ok=True)
         return directory
 
-    def _convert(self, weights: str, directory: Path, wanted: list[str]) -> None:
+    def _convert(self, weights: str, directory: Path, wanted: list[str], repair: bool) -> None:
+        """Convert what is missing or damaged; another process may have done it by now."""
         from fnn_jax.convert import PublishedFiles, convert_scans
 
+        damaged = self._damaged(weights, wanted) if repair else []
         missing = [scan for scan in wanted if scan not in self.scans(weights)]
-        if missing:
-            published = PublishedFiles(self._fetch(self.release.weights[weights], _check_archive))
-            if shutil.disk_usage(self.directory).free < SCAN_BYTES * (len(missing) + 1):
-                raise full_disk(self.directory, SCAN_BYTES * (len(missing) + 1), "conversion")
-            if self.progress is not False:
-                print(f"fnn_jax: converting {', '.join(missing)} into {directory}", file=sys.stderr)
-            try:
+        if not damaged and not missing:
+            return
+        archive = self._fetch_archive(weights)  # here before anything is removed
+        for path in damaged:
+            print(f"fnn_jax: {path} is damaged, and is replaced", file=sys.stderr)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        missing = [scan for scan in wanted if scan not in self.scans(weights)]
+        room = SCAN_BYTES * (len(missing) + 1)
+        if shutil.disk_usage(self.directory).free < room:
+            raise full_disk(self.directory, room, "conversion")
+        if missing and self.progress is not False:
+            print(f"fnn_jax: converting {', '.join(missing)} into {directory}", file=sys.stderr)
+        try:
+            with PublishedFiles(archive) as published:
                 for name in TABLES:
                     with whole_file(directory / name) as temporary:
                         temporary.write_bytes((published.directory / name).read_bytes())
-                convert_scans(
-                    published.source, directory, missing, weights=weights, progress=self._shows_progress(missing)
-                )
-            except Exception as error:  # Orbax and TensorStore raise many kinds
-                if shutil.disk_usage(self.directory).free < SCAN_BYTES:
-                    raise full_disk(self.directory, SCAN_BYTES * len(missing), "conversion") from error
-                raise
-            for scan in missing:
-                Store(directory).load(scan)  # what was written can be read
-        if set(self.release.num_units) <= set(self.scans(weights)):
-            self.archive(weights).unlink(missing_ok=True)
+                    record_checksum(self.directory, self._table(weights, name))
+            convert_scans(archive, directory, missing, weights=weights, progress=self._shows_progress(missing))
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            if shutil.disk_usage(self.directory).free < SCAN_BYTES:
+                raise full_disk(self.directory, room, "conversion") from error
+            raise
+        for scan in missing:
+            Store(directory).load(scan)  # what was written can be read
 
-    @staticmethod
-    def _damaged(directory: Path, wanted: Sequence[str]) -> list[Path]:
-        """Parts of a store that do not load."""
-        from fnn_jax import checkpoint
+    def _fetch_archive(self, weights: str) -> Path:
+        return self._fetch(self.release.weights[weights], _check_archive)
 
+    def check_archive(self, weights: str) -> None:
+        """Refuse a zip of weights that is here but has not the checksum, or the form, that it should have."""
+        self._fetch_archive(weights)
+
+    def _damaged(self, weights: str, wanted: Sequence[str]) -> list[Path]:
+        """Parts of a store, and tables beside it, that cannot be used."""
+        directory = self.store_directory(weights)
         damaged = []
         if not is_store(directory):
             return damaged
+        try:
+            self.readout_ids(weights)
+        except CheckpointError:
+            damaged.append(directory / "units.csv")
         try:
             checkpoint.load(directory / "core")
         except CheckpointError:
@@ -163,6 +190,29 @@ class Cache:
             except CheckpointError:
                 damaged.append(directory / "scans" / scan)
         return damaged
+
+    @staticmethod
+    def _table(weights: str, name: str) -> str:
+        return f"weights/{weights}/{name}"
+
+    def readout_ids(self, weights: str) -> pd.DataFrame | None:
+        """``session, scan_idx, unit_id, readout_id`` of all units; ``None`` where these weights are not here.
+
+        Raises:
+            CheckpointError: the table is missing or was changed.
+        """
+        self.release.check_tag(weights)
+        name = self._table(weights, "units.csv")
+        path = self.directory / name
+        if not path.is_file():
+            if is_store(self.store_directory(weights)):
+                raise CheckpointError(f"{path} is missing. Run fnn-jax download --weights {weights}.")
+            return None
+        table = path.read_bytes()
+        recorded = recorded_checksums(self.directory).get(name)
+        if recorded not in (None, f"sha256:{hashlib.sha256(table).hexdigest()}"):
+            raise CheckpointError(f"{path} was changed or is damaged. Run fnn-jax download --weights {weights}.")
+        return pd.read_csv(io.BytesIO(table))[[*KEY, "readout_id"]]
 
     @staticmethod
     def _require_torch() -> None:
@@ -186,21 +236,27 @@ class Cache:
             DownloadError: see ``fetch``.
         """
 
-        def check(path: Path, name: str) -> None:
-            if name == "units.csv":
-                self._check_table(path, COLUMNS[group])
-            else:
-                shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-                if len(shape) != 2 or shape[0] != sum(self.release.num_units.values()):
-                    raise CheckpointError(f"It is an array {list(shape)}, expected one row per unit.")
-
         files = self._property_files(group)
-        return {name: self._fetch(file, lambda path, name=name: check(path, name)) for name, file in files.items()}
+        return {name: self.check_property(group, file) for name, file in files.items()}
+
+    def check_property(self, group: str, file: release.RemoteFile) -> Path:
+        """One of these files, verified."""
+        if file.name == "units.csv":
+            return self._fetch(file, lambda path: self._check_table(path, COLUMNS[group]))
+        return self._fetch(file, self._check_array)
 
     def _property_files(self, group: str):
         if group not in self.release.properties:
             raise ValueError(f"properties has {group!r}; expected names out of {list(self.release.properties)}.")
         return self.release.properties[group]
+
+    def _check_array(self, path: Path) -> None:
+        try:
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        except (OSError, EOFError, ValueError) as error:
+            raise CheckpointError(f"It is no array: {error}") from error
+        if len(shape) != 2 or shape[0] != sum(self.release.num_units.values()):
+            raise CheckpointError(f"It is an array {list(shape)}, expected one row per unit.")
 
     def _check_table(self, path: Path, columns: Sequence[str]) -> None:
         try:
@@ -212,7 +268,8 @@ class Cache:
             raise CheckpointError(f"The table lacks the columns {missing}; it has {list(table.columns)}.")
         counts = {f"{s}-{i}": int(n) for (s, i), n in table.groupby(["session", "scan_idx"]).size().items()}
         if counts != dict(self.release.num_units) or table.duplicated(KEY).any():
-            raise CheckpointError(f"The table has {len(table)} units, expected {sum(self.release.num_units.values())}.")
+            expected = sum(self.release.num_units.values())
+            raise CheckpointError(f"The table has {len(table)} units, expected {expected}, each once.")
 
     def _fetch(self, file: release.RemoteFile, check) -> Path:
         return fetch(

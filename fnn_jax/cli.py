@@ -156,7 +156,10 @@ def _verify(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"FAILED: {problem}")
     if problems:
-        print("To replace damaged downloads: fnn-jax download. Other weights must be converted again.")
+        print(
+            f"To replace damaged downloads: fnn-jax download --directory {directory}, with the weights and properties "
+            "that are damaged. Other weights must be converted again."
+        )
     else:
         print(f"all is well in {directory}")
     return 1 if problems else 0

@@ -22,6 +22,7 @@ TIMEOUT_S = (10.0, 30.0)  # to connect, and between two pieces of a body
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # before each new try; counted anew when a try brought more than there ever was
 PIECE_BYTES = 1 << 14  # what a cut connection may lose
 CHECKSUMS = "checksums.json"
+INCOMING = ".incoming"
 
 
 class DownloadError(OSError):
@@ -44,8 +45,8 @@ def fetch(
     """The local copy of a file, below ``directory`` as it lies below ``base_url``; downloaded if it is not there.
 
     A file whose checksum is published must have it. Of others the SHA-256 is recorded when they first arrive, and they
-    must have that one ever after. ``check`` sees a file before it takes its place, and raises if it is not what it
-    should be.
+    must have that one ever after. ``check`` sees a file before it takes its place, or is used for the first time, and
+    raises ``ValueError`` if it is not what it should be.
 
     Raises:
         DownloadError: offline and not there, no connection, not on the server, no space, or another file than expected.
@@ -54,29 +55,59 @@ def fetch(
 
     path, url = directory / file.path, base_url + file.path
     known = file.checksum or recorded_checksums(directory).get(file.path)
-    if path.is_file() and pooch.hashes.hash_matches(str(path), known):
-        return path
+    if path.is_file():
+        if known is None:  # put here by hand, or by a process that was killed before it could record it
+            _accept(path, file.path, directory, check)
+            return path
+        if pooch.hashes.hash_matches(str(path), known):
+            return path
     if offline:
         state = "is damaged" if path.is_file() else "is not there"
         raise DownloadError(f"{path} {state}, and nothing may be downloaded. It comes from {url}")
     with lock(directory):
-        shelf = pooch.create(path=directory, base_url=base_url, registry={file.path: known}, retry_if_failed=1)
-        pooch.get_logger().setLevel("WARNING")
-        for left in path.parent.glob("tmp*"):  # by pooch, when it was killed
+        # What is not complete lies in a folder of its own, where nobody else keeps anything.
+        incoming = directory / INCOMING
+        for left in incoming.rglob("tmp*"):  # by pooch, when it was killed
             left.unlink()
+        shelf = pooch.create(path=incoming, base_url=base_url, registry={file.path: known}, retry_if_failed=1)
+        pooch.get_logger().setLevel("WARNING")
         try:
-            shelf.fetch(file.path, downloader=_Resuming(path, check, progress))
+            if not path.is_file() or (known and not pooch.hashes.hash_matches(str(path), known)):
+                shelf.fetch(file.path, downloader=_Resuming(incoming / file.path, path, check, progress))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(incoming / file.path, path)
         except ValueError as error:  # of pooch, after a second try
-            origin = "published" if file.checksum else f"recorded in {directory / CHECKSUMS} when it first came"
+            if file.checksum:
+                origin, remedy = "published", ""
+            else:
+                origin = "recorded when it first came"
+                remedy = f" If it was replaced for good: delete its line in {directory / CHECKSUMS}."
             raise DownloadError(
                 f"{url} has another checksum than the one {origin} ({known}), twice: it was damaged on the way, or "
-                "replaced at its source. It was not kept. Try again later or on another network."
+                f"replaced at its source. It was not kept. Try again later or on another network.{remedy}"
             ) from error
         except PermissionError as error:
             raise _not_writable(directory, error) from error
-        if file.checksum is None and known is None:
-            _record(directory, file, path)
+        if known is None:
+            record_checksum(directory, file.path)
+        _remove_empty(incoming)
     return path
+
+
+def _accept(path: Path, name: str, directory: Path, check: Callable[[Path], None]) -> None:
+    try:
+        check(path)
+    except ValueError as error:
+        raise DownloadError(f"{path} is not what it should be. {error} Delete it, and get it again.") from error
+    with contextlib.suppress(OSError):  # a folder that cannot be written is read all the same
+        with lock(directory):
+            record_checksum(directory, name)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder if there are only folders in it."""
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -88,7 +119,7 @@ def lock(directory: Path) -> Iterator[None]:
     """
     import filelock
 
-    guard = filelock.FileLock(directory / ".lock", is_singleton=True)  # so that who has it may ask again
+    guard = filelock.FileLock(directory / ".lock", mode=0o666, is_singleton=True)  # who has it may ask again
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -128,12 +159,13 @@ def recorded_checksums(directory: Path) -> dict[str, str]:
     return {name: f"sha256:{digest}" for name, digest in record.items()} if isinstance(record, dict) else {}
 
 
-def _record(directory: Path, file: RemoteFile, path: Path) -> None:
-    with open(path, "rb") as opened:
+def record_checksum(directory: Path, name: str) -> None:
+    """Record the SHA-256 of a file, by its path below the folder."""
+    with open(directory / name, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     record = {name: value.partition(":")[2] for name, value in recorded_checksums(directory).items()}
     with whole_file(directory / CHECKSUMS) as temporary:
-        temporary.write_text(json.dumps(record | {file.path: digest}, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(record | {name: digest}, indent=2, sort_keys=True) + "\n")
 
 
 class _Reply(NamedTuple):
@@ -151,14 +183,14 @@ class _Resuming:
     a server that has another version by now sends it from the beginning.
     """
 
-    def __init__(self, path: Path, check: Callable[[Path], None], progress: bool | None):
-        self.path, self.check, self.progress = path, check, progress
+    def __init__(self, path: Path, destination: Path, check: Callable[[Path], None], progress: bool | None):
+        self.path, self.destination, self.check, self.progress = path, destination, check, progress
         self.partial = path.with_name(f".{path.name}.partial")
         self.record = path.with_name(f".{path.name}.partial.json")
 
     def __call__(self, url: str, output_file: str, pooch) -> None:
         if self.progress is not False:
-            print(f"fnn_jax: downloading {self.path}", file=sys.stderr)
+            print(f"fnn_jax: downloading {self.destination}", file=sys.stderr)
         disable = None if self.progress is None else not self.progress
         with tqdm(desc=self.path.name, unit="B", unit_scale=True, disable=disable) as bar:
             failures, most = 0, self._size()
@@ -174,7 +206,11 @@ class _Resuming:
                             f"{url} could not be downloaded, {failures} tries in a row: {error}. Check the connection "
                             f"and run it again: it goes on after the {self._size() / 1e6:.1f} MB that have come."
                         ) from error
-                    time.sleep(WAITS_S[failures - 1])
+                    wait = WAITS_S[failures - 1]
+                    if self.progress is not False:
+                        reason = str(error).partition("(Caused by ")[0][:150]
+                        print(f"fnn_jax: {reason}; trying again in {wait:g} s", file=sys.stderr)
+                    time.sleep(wait)
         try:
             self.check(self.partial)
         except ValueError as error:
@@ -225,7 +261,7 @@ class _Resuming:
             raise _TryAgain(f"the server answers {status} {response.reason}")
         raise DownloadError(
             f"{url} cannot be had: the server answers {status} {response.reason}. If a browser gets it, put it at "
-            f"{self.path}; otherwise it has moved, and this version of fnn_jax does not know where to."
+            f"{self.destination}; otherwise it has moved, and this version of fnn_jax does not know where to."
         )
 
     def _receive(self, url: str, response, reply: _Reply, bar: tqdm) -> None:

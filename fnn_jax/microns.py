@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +29,7 @@ def scan(
     session: int,
     scan_idx: int,
     *,
-    weights: str = "default",
+    weights: str | None = None,
     directory: str | os.PathLike | None = None,
     offline: bool | None = None,
 ) -> tuple[Twin, pd.DataFrame]:
@@ -39,7 +39,8 @@ def scan(
 
     Args:
         session, scan_idx: the scan, such as 8 and 5; ``scans`` lists them.
-        weights: ``"default"``, or ``"ori-trained"``, whose readouts were trained further on oriented stimuli.
+        weights: ``"default"``, or ``"ori-trained"``, whose readouts were trained further on oriented stimuli. When not
+            given: the default ones of a folder of ``download``, or whatever another folder holds.
         directory: where the weights are: a folder of ``download``, the published files, or a converted folder. Default:
             that of the environment variable FNN_JAX_CACHE, or one in the user's cache.
         offline: download nothing; default: whether the environment variable FNN_JAX_OFFLINE is set.
@@ -60,7 +61,7 @@ def scan(
             f"session and scan_idx are {session!r} and {scan_idx!r}; expected integers, as in 8, 5."
         ) from None
     twin = load(directory, name, weights=weights, offline=offline)
-    return twin, twin.units
+    return twin, twin.units.copy()
 
 
 def load(
@@ -81,11 +82,13 @@ def load(
     directory = cache_directory() if directory is None else Path(directory).expanduser().absolute()
     if is_store(directory):
         return _with_tag(Twin.load(directory, scan), weights, directory)
-    if is_cache(directory) or directory == cache_directory():
+    if directory == cache_directory() or (is_cache(directory) and not _is_published(directory)):
         return _from_cache(Cache(directory, offline=offline), scan, weights or "default")
     published = _published(directory)
     scan = choose_scan(scan, published.scans(), directory)
-    return _with_tag(Twin.load(_converted(published, directory / CONVERTED, scan), scan), weights, directory)
+    if weights is not None:
+        raise _other_weights(weights, directory, "published files, and does not say which")
+    return Twin.load(_converted(published, directory / CONVERTED, scan), scan)
 
 
 def download(
@@ -118,8 +121,10 @@ def download(
         See ``scan``.
     """
     cache = Cache(directory, offline=offline, progress=progress)
-    properties = (properties,) if isinstance(properties, str) else properties
-    scans = None if scans is None else [scan_name(name) for name in ([scans] if isinstance(scans, str) else scans)]
+    properties = (properties,) if isinstance(properties, str) else (properties or ())
+    scans = _names(scans)
+    if weights is None and scans is not None:
+        raise ValueError(f"scans is {scans}, but no weights are asked for; expected no choice of scans.")
     for group in properties:
         cache.has_properties(group)  # unknown names are refused before any work
     if weights is not None:
@@ -134,7 +139,7 @@ def scans(*, weights: str = "default", directory: str | os.PathLike | None = Non
 
     Indexed by name, such as ``8-5``. Nothing is downloaded.
     """
-    cache = Cache(directory)
+    cache = _cache(directory)
     local = cache.scans(weights)
     rows = [
         (*map(int, name.split("-")), num_units, cache.release.animal_id, weights, name in local)
@@ -176,38 +181,69 @@ def units(
         ValueError: names that do not exist, or a criterion whose column is not there.
         DownloadError, CheckpointError: see ``scan``.
     """
-    cache = Cache(directory, offline=offline)
+    cache = _cache(directory, offline)
     cache.release.check_tag(weights)
-    names = None if scans is None else [scan_name(name) for name in ([scans] if isinstance(scans, str) else scans)]
-    unknown = set(names or ()) - set(cache.release.num_units)
-    if unknown:
-        raise ValueError(f"scans has {sorted(unknown)}; the published ones are {list(cache.release.num_units)}.")
+    names = _names(scans)
+    if names is not None and (not names or set(names) - set(cache.release.num_units)):
+        unknown = sorted(set(names) - set(cache.release.num_units))
+        raise ValueError(f"scans has {unknown}; the published ones are {list(cache.release.num_units)}.")
     properties = (properties,) if isinstance(properties, str) else properties
     table = _properties.unit_table(cache, properties=properties, weights=weights, y=y)
     return filter_units(table, names, quality, brain_area, field)
 
 
-def join(table: pd.DataFrame, **options) -> pd.DataFrame:
+def join(
+    table: pd.DataFrame,
+    *,
+    properties: Sequence[str] | None = None,
+    y: str = "down",
+    directory: str | os.PathLike | None = None,
+    offline: bool | None = None,
+) -> pd.DataFrame:
     """A table of units, such as ``twin.units`` or one of yours, with the published properties of each.
 
     Args:
         table: has ``session, scan_idx, unit_id`` and ``animal_id``, as columns or index.
-        options: of ``microns.units``, such as ``properties`` and ``y``.
+        properties, y, directory, offline: as for ``units``.
 
     Returns:
-        The same rows and index, and the columns of ``microns.units`` that were not there.
+        The same rows and index, and the columns of ``units`` that were not there.
 
     Raises:
         ValueError: units of another animal (the training example, animal 27203, has a scan 4-7, too), of no stated
             animal, or that are not published.
     """
-    return _properties.join(table, units(**options), release.MICRONS.animal_id)
+    tags = set(table["weights"]) if "weights" in table else {"default"}
+    if len(tags) != 1:
+        raise ValueError(f"table has units of the weights {sorted(tags)}; expected one kind.")
+    options = {"properties": properties, "y": y, "directory": directory, "offline": offline}
+    return _properties.join(table, units(weights=tags.pop(), **options), release.MICRONS.animal_id)
 
 
 def scan_name(text: str) -> str:
     """``8-5`` from ``8-5``, ``8_5`` or ``08-5``; other names, of twins that somebody trained, as they are."""
     match = re.fullmatch(r"(\d+)[-_](\d+)", str(text))
     return f"{int(match[1])}-{int(match[2])}" if match else str(text)
+
+
+def _names(scans: Sequence[str] | str | None) -> list[str] | None:
+    if scans is None:
+        return None
+    if isinstance(scans, str):
+        scans = [scans]
+    elif not isinstance(scans, Iterable):
+        raise TypeError(f"scans is {scans!r}; expected names such as '8-5' or ['8-5', '6-4'].")
+    return [scan_name(name) for name in scans]
+
+
+def _cache(directory: str | os.PathLike | None, offline: bool | None = None) -> Cache:
+    """A folder of downloads to look into; one that was named must be one already: no slip of the pen makes it."""
+    cache = Cache(directory, offline=offline)
+    if directory is not None and not is_cache(cache.directory):
+        raise CheckpointError(
+            f"{cache.directory} is no folder of downloads. Fill it: fnn-jax download --directory {cache.directory}"
+        )
+    return cache
 
 
 def _from_cache(cache: Cache, scan: str | None, weights: str) -> Twin:
@@ -225,13 +261,27 @@ def _from_cache(cache: Cache, scan: str | None, weights: str) -> Twin:
 
 def _with_tag(twin: Twin, weights: str | None, directory: Path) -> Twin:
     """Refuse other published weights than those that were asked for."""
-    if weights is None or twin.weights == weights or (twin.weights is None and weights == "default"):
+    if weights in (None, twin.weights):
         return twin
     held = f"the weights {twin.weights!r}" if twin.weights else "weights, and does not say which"
-    raise ValueError(
+    raise _other_weights(weights, directory, held)
+
+
+def _other_weights(weights: str, directory: Path, held: str) -> ValueError:
+    return ValueError(
         f"weights is {weights!r}, but {directory} holds {held}. Name another folder, or, if you know them to be these, "
         f"convert them with: fnn-jax convert SOURCE DEST --weights {weights}."
     )
+
+
+def _is_published(directory: Path) -> bool:
+    from fnn_jax.convert.published import PublishedFiles
+
+    try:
+        PublishedFiles(directory)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _published(directory: Path):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fnn_jax.cache import COLUMNS, Cache
 from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.units import KEY, check_animal, y_sign
+from fnn_jax.units import KEY, check_animal, flatten, y_sign
 
 SMALL = ("performance", "tuning", "anatomy")  # a few MB each; readout is 210 MB, most of it the weights
 
@@ -46,7 +46,9 @@ def unit_table(
     sign = y_sign(y)
     if properties is None:
         properties = [group for group in COLUMNS if cache.has_properties(group)] or SMALL
-    table = _readout_ids(cache, weights)
+    table = cache.readout_ids(weights)
+    table = None if table is None else table.assign(weights=weights)
+    properties = list(dict.fromkeys(properties))
     for group in properties:
         files = cache.require_properties(group)
         added = pd.read_csv(files["units.csv"])[[*KEY, *COLUMNS[group]]]
@@ -64,14 +66,6 @@ def unit_table(
     return table
 
 
-def _readout_ids(cache: Cache, weights: str) -> pd.DataFrame | None:
-    """Readout ids, from the table that came with the weights; ``None`` where these are not here."""
-    path = cache.store_directory(weights) / "units.csv"
-    if not path.is_file():
-        return None
-    return pd.read_csv(path)[[*KEY, "readout_id"]].assign(weights=weights)
-
-
 def _merge(table: pd.DataFrame, added: pd.DataFrame, group: str) -> pd.DataFrame:
     merged = table.merge(added, on=KEY, how="outer", validate="one_to_one", indicator=True)
     alone = int((merged.pop("_merge") != "both").sum())
@@ -85,8 +79,7 @@ def _merge(table: pd.DataFrame, added: pd.DataFrame, group: str) -> pd.DataFrame
 
 def join(units: pd.DataFrame, table: pd.DataFrame, animal_id: int) -> pd.DataFrame:
     """A table of units with the properties of each; see ``microns.join``."""
-    levels = [name for name in units.index.names if name]
-    flat = units.reset_index() if levels else units
+    flat = flatten(units)
     missing = [column for column in KEY if column not in flat]
     if missing:
         raise ValueError(f"units lacks the columns {missing}; it has {list(flat.columns)}.")
@@ -101,7 +94,7 @@ def join(units: pd.DataFrame, table: pd.DataFrame, animal_id: int) -> pd.DataFra
         first = flat.loc[rows < 0, KEY].iloc[0].tolist()
         raise ValueError(
             f"units holds {int((rows < 0).sum())} that are not published, such as session, scan_idx, unit_id {first}: "
-            "it is of another animal, or of another release."
+            "they are of another animal, or of another release."
         )
     new = [column for column in table.columns if column not in flat]
     added = table.iloc[rows][new].set_axis(units.index)

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fnn_jax.config import NetworkConfig
 
@@ -51,14 +52,15 @@ class Release:
         return self.animal_id if self.num_units.get(scan) == num_units else None
 
     def tag_of(self, path: str | os.PathLike) -> str | None:
-        """Tag of a zip of weights whose checksum is published; ``None`` for any other file."""
+        """Tag of a zip of weights: by its checksum where that is published, else by its name; ``None`` if unknown."""
         for tag, file in self.weights.items():
             if file.checksum is not None:
                 algorithm, _, digest = file.checksum.partition(":")
                 with open(path, "rb") as opened:
                     if hashlib.file_digest(opened, algorithm).hexdigest() == digest:
                         return tag
-        return None
+        named = [tag for tag, file in self.weights.items() if file.checksum is None and file.name == Path(path).name]
+        return named[0] if named else None
 
     def check_tag(self, weights: str) -> None:
         """Refuse weights that do not exist."""

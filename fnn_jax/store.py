@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ class Store:
                 f"{directory} holds the scan {metadata['scan']}: the folder was renamed or copied. Name it as it was."
             )
         units = _read_units(directory / "units.csv", metadata["units_sha256"])
-        _check_table(units, metadata["config"]["num_units"], str(directory / "units.csv"))
+        check_table(units, metadata["config"]["num_units"], str(directory / "units.csv"))
         return parameters, units, metadata
 
     def _scan_directory(self, scan: str) -> Path:
@@ -118,18 +119,20 @@ class Store:
 
 
 _cores: weakref.WeakValueDictionary[tuple[str, str, str], jax.Array] = weakref.WeakValueDictionary()
+_cores_lock = threading.Lock()
 
 
 def _load_core(path: Path, metadata: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The arrays of a core, verified when they were read: those in memory, where any network still uses this core."""
     core_sha256, names = metadata["parameters_sha256"], metadata["sha256"]
     device = str(jax.config.jax_default_device)
-    shared = {name: _cores.get((core_sha256, name, device)) for name in names}
-    if any(array is None for array in shared.values()):
-        with jax.ensure_compile_time_eval():  # nothing that is being traced may stay
-            shared = {name: jnp.asarray(array) for name, array in checkpoint.load(path)[0].items()}
-        for name, array in shared.items():
-            _cores[core_sha256, name, device] = array
+    with _cores_lock:
+        shared = {name: _cores.get((core_sha256, name, device)) for name in names}
+        if any(array is None for array in shared.values()):
+            with jax.ensure_compile_time_eval():  # nothing that is being traced may stay
+                shared = {name: jnp.asarray(array) for name, array in checkpoint.load(path)[0].items()}
+            for name, array in shared.items():
+                _cores[core_sha256, name, device] = array
     return shared
 
 
@@ -216,9 +219,12 @@ def write_scan(
     """
     if not SCAN_NAME.fullmatch(name):
         raise ValueError(f"The name of the scan is {name!r}; expected letters, digits, '-', '_' and '.', such as 8-5.")
-    _check_table(units, config.num_units, "The table of units")
-    for other in Store(directory).scans()[:1]:
-        tag = Store(directory).metadata(other).get("weights")
+    check_table(units, config.num_units, "The table of units")
+    for other in Store(directory).scans():
+        try:
+            tag = Store(directory).metadata(other).get("weights")
+        except CheckpointError:
+            continue  # a damaged scan keeps no other one from being written
         if tag != metadata.get("weights"):
             raise CheckpointError(
                 f"{directory} holds the weights {tag!r}, the scan {name} is of {metadata.get('weights')!r}. The two "
@@ -270,7 +276,7 @@ def check_units(units: pd.DataFrame, num_units: int, source: str) -> None:
         )
 
 
-def _check_table(units: pd.DataFrame, num_units: int, source: str) -> None:
+def check_table(units: pd.DataFrame, num_units: int, source: str) -> None:
     """Refuse a table without one row per row of the readout. A selection of units keeps the ids of the whole scan."""
     if len(units) != num_units or not units.index.is_unique:
         raise CheckpointError(

@@ -1,7 +1,9 @@
 """A digital twin: a network with its parameters and the table of its units, and what one does with it."""
 
+import copy
 import functools
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -18,11 +20,11 @@ from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState, Output
 from fnn_jax.model.parameters import named_parameters, network_from_parameters
-from fnn_jax.store import Store, choose_scan, default_units, save_network
+from fnn_jax.store import Store, check_table, choose_scan, default_units, save_network
 from fnn_jax.units import choose_units, y_sign
 
 FRAMES_PER_SECOND = 30
-PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id")
+PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id", "changed")
 
 
 class Twin:
@@ -47,22 +49,32 @@ class Twin:
         provenance: dict[str, Any] | None = None,
     ):
         self.network = network
-        self.units = default_units(network.config.num_units) if units is None else units
+        units = default_units(network.config.num_units) if units is None else units.copy()
+        check_table(units, network.config.num_units, "units")
+        self.units = units
         self.name = name
         self.label = label
-        self.provenance = provenance or {}
+        self.provenance = copy.deepcopy(provenance or {})
+        self._given = [weakref.ref(array) for array in jax.tree.leaves(network)]
         self._folded: tuple[list[jax.Array], list[jax.Array], Any, Any] | None = None
 
     def __repr__(self) -> str:
-        remarks = [f"{self.weights} weights"] if self.weights else []
+        published = "animal_id" in self.provenance
+        remarks = [f"{self.weights or 'changed or unnamed'} weights"] if published else []
         remarks += [self.label] if self.label else []
         remarks = [f"{self.num_units} units", f"{self.config.num_streams} streams", *remarks]
         return f"Twin({self.name}: {', '.join(remarks)})"
 
     @property
     def weights(self) -> str | None:
-        """Which of the published weights these are: ``"default"``, ``"ori-trained"``, or none of them."""
-        return self.provenance.get("weights")
+        """Which of the published weights these are: ``"default"``, ``"ori-trained"``, or ``None``, if they are none of
+        them, were changed since, or come from a folder that does not say."""
+        return self.provenance.get("weights") if self._is_as_given() else None
+
+    def _is_as_given(self) -> bool:
+        """Whether the network still has the arrays that the twin was made with."""
+        now = jax.tree.leaves(self.network)
+        return len(now) == len(self._given) and all(a is ref() for a, ref in zip(now, self._given, strict=True))
 
     @property
     def config(self) -> NetworkConfig:
@@ -91,6 +103,9 @@ class Twin:
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
         record = {**self.provenance, "label": self.label}
+        if not self._is_as_given():
+            record.pop("weights", None)
+            record["changed"] = True
         save_network(directory, self.network, scan=self.name, units=self.units, overwrite=overwrite, **record)
 
     def select(self, units: Any = None, *, unit_ids: Any = None) -> "Twin":
@@ -324,14 +339,16 @@ class _FoldedCore:
 
 
 _folded_cores: weakref.WeakValueDictionary[tuple[int, ...], _FoldedCore] = weakref.WeakValueDictionary()
+_folded_cores_lock = threading.Lock()
 
 
 def _fold_core(core: nnx.Module) -> _FoldedCore:
     """The same one for all twins that share the arrays of their core."""
     key = tuple(map(id, jax.tree.leaves(core)))
-    folded = _folded_cores.get(key)
-    if folded is None:
-        folded = _folded_cores[key] = _FoldedCore(core)
+    with _folded_cores_lock:
+        folded = _folded_cores.get(key)
+        if folded is None:
+            folded = _folded_cores[key] = _FoldedCore(core)
     return folded
 
 

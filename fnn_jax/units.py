@@ -30,11 +30,11 @@ def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -
             raise ValueError("unit_ids are given, but the table of this twin has no column unit_id. Give readout ids.")
         rows = _positions(pd.Index(table["unit_id"]), unit_ids, "unit_ids")
     elif isinstance(units, pd.DataFrame):
-        rows = _rows_of_table(table, units)
-    elif isinstance(units, pd.Series) and units.dtype == bool:
+        rows = _rows_of_table(table, flatten(units))
+    elif isinstance(units, pd.Series) and pd.api.types.is_bool_dtype(units.dtype):
         rows = _rows_of_mask(table, units)
     elif isinstance(units, pd.MultiIndex):
-        rows = _rows_of_table(table, units.to_frame(index=False))
+        rows = _rows_of_index(table, units)
     elif np.asarray(units).dtype == bool:
         mask = np.asarray(units)
         if mask.shape != (len(table),):
@@ -53,6 +53,8 @@ def _positions(index: pd.Index, ids: Any, argument: str) -> np.ndarray:
         raise TypeError(
             f"{argument} holds {ids.dtype} of shape {ids.shape}; expected integers [units], a boolean mask or a table."
         )
+    if not index.is_unique:
+        raise ValueError(f"{argument}: the table of this twin has some of these numbers more than once.")
     rows = index.get_indexer(ids) if ids.size else np.empty(0, int)
     if (rows < 0).any():
         unknown = ids[rows < 0]
@@ -70,45 +72,71 @@ def _refuse_repeated(ids: np.ndarray, argument: str) -> None:
         raise ValueError(f"{argument} names units more than once: {values[counts > 1][:5].tolist()}.")
 
 
+def flatten(units: pd.DataFrame) -> pd.DataFrame:
+    """A table with the levels of its index as columns, too."""
+    levels = [name for name in units.index.names if name is not None and name not in units]
+    return units.assign(**{name: units.index.get_level_values(name) for name in levels})
+
+
 def _rows_of_mask(table: pd.DataFrame, mask: pd.Series) -> np.ndarray:
+    chosen = mask.to_numpy(dtype=bool, na_value=False)
     if isinstance(mask.index, pd.MultiIndex):
-        return _rows_of_table(table, mask.index[mask].to_frame(index=False))
+        return _rows_of_index(table, mask.index[chosen])
     if not mask.index.equals(table.index):
         raise ValueError(
             f"units is a boolean Series of {len(mask)} whose index is not that of the twin's table ({len(table)} "
             "readout ids). Make it from twin.units, or from microns.units()."
         )
-    return np.flatnonzero(mask)
+    return np.flatnonzero(chosen)
+
+
+def _rows_of_index(table: pd.DataFrame, index: pd.MultiIndex) -> np.ndarray:
+    if "animal_id" not in table:
+        raise ValueError(
+            "units names units by session, scan and unit alone, and the table of this twin does not say which animal "
+            "it is of. Give rows of twin.units, or readout ids."
+        )
+    return _rows_of_table(table, index.to_frame(index=False))
 
 
 def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame) -> np.ndarray:
     """Rows that a table of units names: by session, scan and unit where both know them, else by readout id."""
-    flat = units.reset_index() if any(units.index.names) else units
-    if set(KEY) <= set(flat) and set(KEY) <= set(table):
-        check_animal(flat, table, "units")
+    if set(KEY) <= set(units) and set(KEY) <= set(table):
+        check_animal(units, table, "units")
         (session, scan_idx) = table[["session", "scan_idx"]].iloc[0]
-        here = flat[(flat["session"] == session) & (flat["scan_idx"] == scan_idx)]
-        if len(flat) and not len(here):
-            scans = sorted({f"{s}-{i}" for s, i in zip(flat["session"], flat["scan_idx"], strict=True)})
+        here = units[(units["session"] == session) & (units["scan_idx"] == scan_idx)]
+        if len(units) and not len(here):
+            scans = sorted({f"{s}-{i}" for s, i in zip(units["session"], units["scan_idx"], strict=True)})
             raise ValueError(f"units holds no unit of the scan {session}-{scan_idx}; it holds those of {scans}.")
         return _positions(pd.Index(table["unit_id"]), here["unit_id"].to_numpy(int), "units")
-    if "readout_id" in flat:
-        return _positions(table.index, flat["readout_id"].to_numpy(), "units")
+    if {"session", "scan_idx"} & set(units):
+        raise ValueError(
+            "units names sessions and scans, and the table of this twin does not say which scan it is of. Give readout "
+            "ids."
+        )
+    if "readout_id" in units:
+        return _positions(table.index, units["readout_id"].to_numpy(), "units")
     raise ValueError(
-        f"units is a table with {list(flat.columns)}; expected the columns session, scan_idx and unit_id, or "
+        f"units is a table with {list(units.columns)}; expected the columns session, scan_idx and unit_id, or "
         "readout_id."
     )
 
 
 def check_animal(units: pd.DataFrame, table: pd.DataFrame, argument: str) -> None:
     """Refuse units of another animal: scans and units of all animals have the same numbers."""
-    if "animal_id" in units and "animal_id" in table:
-        expected, found = set(table["animal_id"]), set(units["animal_id"])
-        if found - expected:
-            raise ValueError(
-                f"{argument} is of animal {sorted(found - expected)}, expected {sorted(expected)}: the same session, "
-                "scan and unit numbers mean other neurons there."
-            )
+    if "animal_id" not in units:
+        return
+    expected, found = set(table.get("animal_id", ())), set(units["animal_id"])
+    if not expected:
+        raise ValueError(
+            f"{argument} is of animal {sorted(found)}, and the table of this twin does not say which animal it is of. "
+            "If it is the same one, add a column animal_id to its table."
+        )
+    if found - expected:
+        raise ValueError(
+            f"{argument} is of animal {sorted(found - expected)}, expected {sorted(expected)}: the same session, "
+            "scan and unit numbers mean other neurons there."
+        )
 
 
 def filter_units(
@@ -148,4 +176,4 @@ def filter_units(
 def _several(value: Any) -> list[Any]:
     if value is None:
         return []
-    return [value] if isinstance(value, (str, int, np.integer)) else list(value)
+    return [value] if np.ndim(value) == 0 else list(value)

@@ -1,6 +1,5 @@
 """Is what is on disk whole, does it belong together, and does it compute what the released code computes?"""
 
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 from fnn_jax import checkpoint
 from fnn_jax.cache import Cache, is_cache
 from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.download import fetch, recorded_checksums
+from fnn_jax.download import recorded_checksums
 from fnn_jax.release import RemoteFile
 from fnn_jax.store import Store, is_store
 from fnn_jax.twin import Twin
@@ -41,14 +40,18 @@ def verify(
     """
     directory = Path(directory).expanduser().absolute()
     if released is None:
-        released = all(importlib.util.find_spec(name) is not None for name in ("torch", "fnn"))
+        from fnn_jax.convert.export import released_package_is_there
+
+        released = released_package_is_there()
     cache = Cache(directory, offline=True, progress=False) if is_cache(directory) else None
     report = _Report()
     for tag, store in _stores(directory, weights).items():
         report.weights = tag
         _verify_store(report, store, cache, released)
     if cache is not None:
-        _verify_downloads(report, cache)
+        _verify_downloads(report, cache, weights)
+    if not report.rows:
+        raise CheckpointError(f"{directory} holds nothing that could be verified.")
     return report.table(), report.problems
 
 
@@ -61,16 +64,22 @@ def info(directory: str | os.PathLike) -> pd.DataFrame:
     directory = Path(directory).expanduser().absolute()
     rows = []
 
-    def add(tag, part, metadata, path):
+    def add(tag, part, path, checkpoint_path):
+        try:
+            metadata = checkpoint.load_metadata(checkpoint_path)
+        except CheckpointError:
+            rows.append((tag, part, "", _size(path), "DAMAGED", "", "", ""))
+            return
         source, archive = metadata.get("source", {}), metadata.get("archive", {})
         units = metadata["config"].get("num_units", "")
         made = source.get("file", metadata.get("label", "")), source.get("sha256", "")[:12], archive.get("file", "")
         rows.append((tag, part, units, _size(path), *made, metadata["written_by"]))
 
     for tag, store in _stores(directory, None).items():
-        add(tag, "core", checkpoint.load_metadata(store.directory / "core"), store.directory / "core")
+        add(tag, "core", store.directory / "core", store.directory / "core")
         for scan in store.scans():
-            add(tag, scan, store.metadata(scan), store.directory / "scans" / scan)
+            path = store.directory / "scans" / scan
+            add(tag, scan, path, path / "parameters")
     if is_cache(directory):
         recorded = recorded_checksums(directory)
         for name, file in _downloads(Cache(directory)):
@@ -98,8 +107,10 @@ def _stores(directory: Path, weights: str | None) -> dict[str, Store]:
     """Stores by the tag of their weights."""
     if is_store(directory):
         store = Store(directory)
-        tags = [store.metadata(scan).get("weights") or "" for scan in store.scans()[:1]]
-        return {"".join(tags): store}
+        tag = _tag(store)
+        if weights not in (None, tag):
+            raise CheckpointError(f"{directory} holds the weights {tag or 'without a name'!r}, not {weights!r}.")
+        return {tag: store}
     found = {}
     if is_cache(directory):
         cache = Cache(directory, offline=True)
@@ -114,6 +125,15 @@ def _stores(directory: Path, weights: str | None) -> dict[str, Store]:
     return found
 
 
+def _tag(store: Store) -> str:
+    for scan in store.scans():
+        try:
+            return store.metadata(scan).get("weights") or ""
+        except CheckpointError:
+            continue
+    return ""
+
+
 class _Report:
     """Results by part and check, and what went wrong."""
 
@@ -123,14 +143,15 @@ class _Report:
         self.problems: list[str] = []
 
     def check(self, part: str, name: str, run: Callable[[], Any]) -> bool:
-        """Run a check: it returns a text to show (else ok), or raises ``ValueError`` or ``OSError``."""
+        """Run a check: it returns a text to show (else ok), or raises."""
         row = self.rows.setdefault((self.weights, part), {})
         try:
             shown = run()
             row[name] = shown if isinstance(shown, str) else "ok"
-        except (ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, the other checks are made
             row[name] = "FAILED"
-            self.problems.append(f"{self.weights + ' ' if self.weights else ''}{part}, {name}: {error}")
+            kind = "" if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: "
+            self.problems.append(f"{self.weights + ' ' if self.weights else ''}{part}, {name}: {kind}{error}")
             return False
         return True
 
@@ -226,9 +247,16 @@ def _compare_responses(twin: Twin) -> str:
     return f"{error:.0e}"
 
 
-def _verify_downloads(report: _Report, cache: Cache) -> None:
+def _verify_downloads(report: _Report, cache: Cache, weights: str | None) -> None:
+    for tag in cache.release.weights if weights is None else [weights]:
+        directory = cache.store_directory(tag)
+        if directory.exists():
+            report.weights = tag
+            if not is_store(directory):
+                report.check("core", "hashes", lambda directory=directory: Store(directory))
+            report.check("units.csv", "hashes", lambda tag=tag: cache.readout_ids(tag))
     report.weights = ""
-    stores = [store.directory for store in _stores(cache.directory, None).values()]
+    stores = [store.directory for store in _stores(cache.directory, weights).values()]
     if len(stores) > 1:
 
         def same_core():
@@ -237,9 +265,9 @@ def _verify_downloads(report: _Report, cache: Cache) -> None:
 
         report.check("one core", "core", same_core)
     for name, file in _downloads(cache):
-
-        def checksum(file=file):
-            fetch(file, cache.directory, cache.release.base_url, check=lambda path: None, offline=True)
-
-        if report.check(name, "hashes", checksum) and name.endswith("units.csv"):
-            report.check(name, "units", lambda file=file: str(len(pd.read_csv(cache.directory / file.path))))
+        group, _, kind = name.partition("/")
+        if not kind:  # a zip of weights
+            report.check(name, "hashes", lambda name=name: cache.check_archive(name.removesuffix(" zip")))
+        elif report.check(name, "hashes", lambda file=file, group=group: cache.check_property(group, file)):
+            if kind == "units.csv":
+                report.check(name, "units", lambda file=file: str(len(pd.read_csv(cache.directory / file.path))))

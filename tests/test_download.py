@@ -51,6 +51,10 @@ def assert_only(local, *names):
     assert found == sorted([".lock", *names])
 
 
+def partial_of(local):
+    return (local / download.INCOMING / NAME).with_name(".data.bin.partial")
+
+
 def codes(server):
     return [code for _, _, code in server.log]
 
@@ -186,11 +190,35 @@ def test_a_checksum_that_nobody_published_is_recorded(server, local):
     assert fetch(server, local, checksum=None).read_bytes() == DATA
     (local / NAME).unlink()
     (server.folder / NAME).write_bytes(b"another release")
-    with pytest.raises(DownloadError, match="than the one recorded in .*checksums.json when it first came"):
+    with pytest.raises(
+        DownloadError, match="than the one recorded when it first came .*delete its line in .*checksums.json"
+    ):
         fetch(server, local, checksum=None)
     (local / download.CHECKSUMS).write_text("{")  # unreadable: as if nothing were recorded
     assert fetch(server, local, checksum=None).read_bytes() == b"another release"
     assert_only(local, NAME, download.CHECKSUMS)
+
+
+def test_a_file_that_somebody_carried_here(server, local):
+    """Offline, by hand: it is looked at once, and its checksum is recorded then."""
+
+    def check(path):
+        if path.read_bytes()[:1] == b"<":
+            raise CheckpointError("It is a web page.")
+
+    (local / "some").mkdir(parents=True)
+    (local / "some" / "tmp_notes.txt").write_text("mine")
+    (local / NAME).write_bytes(b"<html>")
+    with pytest.raises(DownloadError, match="data.bin is not what it should be. It is a web page. Delete it"):
+        fetch(server, local, checksum=None, check=check, offline=True)
+    assert not (local / download.CHECKSUMS).exists()
+    (local / NAME).write_bytes(b"by hand")
+    fetch(server, local, checksum=None, check=check, offline=True)
+    assert json.loads((local / download.CHECKSUMS).read_text()) == {NAME: hashlib.sha256(b"by hand").hexdigest()}
+    assert not server.log
+    (local / NAME).unlink()
+    fetch(server, local)
+    assert_only(local, NAME, download.CHECKSUMS, "some/tmp_notes.txt")  # nobody else's file is touched
 
 
 def test_what_is_not_what_it_should_be(server, local):
@@ -206,7 +234,7 @@ def test_what_is_not_what_it_should_be(server, local):
 
 def test_a_process_killed_before_the_last_step(server, local):
     """The whole file had come under its hidden name: it only takes its place."""
-    folder = (local / NAME).parent
+    folder = partial_of(local).parent
     folder.mkdir(parents=True)
     (folder / ".data.bin.partial").write_bytes(DATA)
     record = {"url": server.base_url + NAME, "etag": '"x"', "total": len(DATA)}
@@ -256,14 +284,14 @@ def test_a_disk_that_fills_up_on_the_way(server, local):
     process.go()
     error = process.end()
     assert process.returncode == 1 and "The disk is full" in error and "Traceback" not in error
-    assert (local / NAME).with_name(".data.bin.partial").stat().st_size == 1_000_000
+    assert partial_of(local).stat().st_size == 1_000_000
     assert fetch(server, local).read_bytes() == DATA
     assert server.log[-1] == (NAME, "bytes=1000000-", 206)
 
 
 def test_killed_at_many_moments(server, local):
     server.faults[NAME] = [("slow", 0.03)] * 20
-    partial = (local / NAME).with_name(".data.bin.partial")
+    partial = partial_of(local)
     resumed = []
     for more in (1, 300_000, 900_000, 1_000_000):
         process = start(server, local)

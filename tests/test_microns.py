@@ -60,7 +60,7 @@ def test_nothing_is_there(server, own_cache, capsys):
     assert not microns.scans().local.any() and not own_cache.exists()
     twin, ids = microns.scan(8, 5)
     assert repr(twin) == "Twin(8-5: 29 units, 2 streams, default weights)"
-    assert ids is twin.units and ids.index.tolist() == list(range(29))
+    assert ids.equals(twin.units) and ids is not twin.units and ids.index.tolist() == list(range(29))
     assert list(ids.columns) == ["session", "scan_idx", "unit_id", "animal_id", "weights"]
     assert ids.unit_id.tolist() == list(range(1, 59, 2)) and set(ids.animal_id) == {17797}
     said = capsys.readouterr().err
@@ -204,13 +204,23 @@ def test_the_two_weights_are_never_mixed_up(here, full, bucket_folder, tmp_path)
 
     store = full / "weights" / "ori-trained"
     with pytest.raises(ValueError, match="weights is 'default', but .* holds the weights 'ori-trained'"):
-        microns.scan(8, 5, directory=store)
-    assert microns.scan(8, 5, directory=store, weights="ori-trained")[0].weights == "ori-trained"
-    with pytest.raises(ValueError, match="but .* holds weights, and does not say which"):
-        convert(bucket_folder / "default", tmp_path / "untold", scans=["8-5"])
-        microns.scan(8, 5, directory=tmp_path / "untold", weights="ori-trained")
+        microns.scan(8, 5, directory=store, weights="default")
+    for weights in (None, "ori-trained"):
+        assert microns.scan(8, 5, directory=store, weights=weights)[0].weights == "ori-trained"
+    convert(bucket_folder / "ori-trained", tmp_path / "untold", scans=["8-5"])
+    for weights in ("default", "ori-trained"):
+        with pytest.raises(ValueError, match="but .* holds weights, and does not say which"):
+            microns.scan(8, 5, directory=tmp_path / "untold", weights=weights)
+        with pytest.raises(ValueError, match="but .* holds published files, and does not say which"):
+            microns.scan(8, 5, directory=bucket_folder / "ori-trained", weights=weights)
+    assert "changed or unnamed weights" in repr(microns.scan(8, 5, directory=tmp_path / "untold")[0])
     with pytest.raises(ValueError, match="weights is 'ori-trained', but the checksum of .* is that of 'default'"):
         convert(bucket_folder / ZIP, tmp_path / "wrong", weights="ori-trained")
+    ori_zip = bucket_folder / bucket.REAL.weights["ori-trained"].path
+    with pytest.raises(ValueError, match="weights is 'default', but the checksum of .* is another one"):
+        convert(ori_zip, tmp_path / "wrong", weights="default")
+    convert(ori_zip, tmp_path / "by_name", scans=["8-5"])
+    assert Twin.load(tmp_path / "by_name").weights == "ori-trained"  # of this zip only the name is known
     copy = shutil.copytree(store, tmp_path / "copy")
     with pytest.raises(CheckpointError, match="holds the weights 'ori-trained', the scan 9-3 is of 'default'"):
         convert_scans(bucket_folder / "default", copy, ["9-3"], weights="default")
@@ -219,6 +229,11 @@ def test_the_two_weights_are_never_mixed_up(here, full, bucket_folder, tmp_path)
     again = Twin.load(tmp_path / "saved")
     assert again.weights == "ori-trained" and again.provenance == trained.provenance
     assert again.provenance["archive"]["file"] == Path(bucket.REAL.weights["ori-trained"].path).name
+    again.network.readout.feature.bias[...] += 1  # no longer what was published
+    assert again.weights is None and "changed or unnamed weights" in repr(again)
+    again.save(tmp_path / "changed")
+    changed = Twin.load(tmp_path / "changed")
+    assert changed.weights is None and changed.provenance["changed"] and "changed" in repr(changed)
 
 
 def test_a_twin_of_another_mouse_is_not_called_published(bucket_folder, server, tmp_path):
@@ -277,6 +292,7 @@ def test_quality_and_filters(here):
         ({"quality": "reliable", "properties": "tuning"}, "cc_max .*the table lacks it"),
         ({"brain_area": "V1", "properties": ["tuning"]}, "brain_area is given, but the table lacks it"),
         ({"y": "north"}, "y is 'north'; expected 'down'"),
+        ({"scans": []}, r"scans has \[\]; the published ones are"),
     ):
         with pytest.raises(ValueError, match=message):
             microns.units(**options)
@@ -323,6 +339,12 @@ def test_join(here):
         microns.join(ids.assign(unit_id=ids.unit_id + 1))
     with pytest.raises(ValueError, match=r"units lacks the columns \['unit_id'\]"):
         microns.join(ids.drop(columns="unit_id"))
+    trained = microns.scan(4, 7, weights="ori-trained")[1].reset_index(drop=True)
+    assert microns.join(trained, properties=["tuning", "tuning"]).readout_id.tolist() == list(range(20))
+    with pytest.raises(ValueError, match=r"units of the weights \['default', 'ori-trained'\]; expected one kind"):
+        microns.join(pd.concat([ids, trained]))
+    with pytest.raises(TypeError, match="scans is 85; expected names such as"):
+        microns.units(85)
     with pytest.raises(ValueError, match=r"of animal \[27203\]"):
         twin.select(microns.units("4-7").assign(animal_id=27203))
 
@@ -393,6 +415,8 @@ def by_key(twin, rows):
         ({"unit_ids": [55, 11]}, [4, 0]),
         ({"units": np.array([True, False, False, True, False])}, [0, 3]),
         ({"units": lambda t: t.units.unit_id > 30}, [2, 3, 4]),
+        ({"units": lambda t: (t.units.unit_id > 40).convert_dtypes()}, [3, 4]),
+        ({"units": lambda t: by_key(t, [4, 3, 2, 1, 0]).eval("unit_id > 40").convert_dtypes()}, [4, 3]),
         ({"units": lambda t: t.units.query("unit_id == 22")}, [1]),
         ({"units": lambda t: t.units.iloc[[4, 2]]}, [4, 2]),
         ({"units": lambda t: by_key(t, [1, 3])}, [1, 3]),
@@ -446,6 +470,38 @@ def test_selections_that_are_none(selected, choice, message):
         selected[0].select(**choice)
 
 
+def test_units_of_a_twin_that_does_not_say_of_which_animal(selected):
+    """The example mouse has a scan of the same numbers: a table of the published units chooses none of its units."""
+    twin, _ = selected
+    published = twin.units.set_index(KEY)
+    other = Twin(twin.network, twin.units.drop(columns="animal_id"), name="8-5")
+    nameless = Twin(twin.network)
+    with pytest.raises(ValueError, match="does not say which animal it is of"):
+        other.select(published)
+    with pytest.raises(ValueError, match="does not say which animal it is of"):
+        other.select(published.unit_id > 0 if "unit_id" in published else published.animal_id > 0)
+    with pytest.raises(ValueError, match="does not say which scan it is of. Give readout ids"):
+        nameless.select(published.assign(readout_id=range(5)))
+    assert other.select(other.units.iloc[[1]]).num_units == 1
+
+
+def test_tables_are_kept_from_changes(selected):
+    twin, _ = selected
+    table = twin.units.copy()
+    copy = Twin(twin.network, table)
+    table.loc[0, "unit_id"] = 99
+    assert copy.units.unit_id.tolist() == [11, 22, 33, 44, 55]
+    some = twin.select([1])
+    some.provenance["note"] = "mine"
+    assert "note" not in twin.provenance
+    for wrong in (table.iloc[:3], pd.concat([table.iloc[:4], table.iloc[:1]])):
+        with pytest.raises(ValueError, match="units lists . units for a readout of 5"):
+            Twin(twin.network, wrong)
+    twice = Twin(twin.network, twin.units.assign(unit_id=7))
+    with pytest.raises(ValueError, match="has some of these numbers more than once"):
+        twice.select(unit_ids=[7])
+
+
 def test_a_selection_is_a_twin(selected, tmp_path):
     twin, _ = selected
     some = twin.select([4, 1])
@@ -483,6 +539,71 @@ def test_damage_is_named_and_repaired(full, server, tmp_path, capsys):
     assert {p: p.stat().st_mtime for p in before} == before  # only the core was replaced
     del good
     assert microns.scan(8, 5, directory=folder)[0].num_units == 29
+
+
+def test_nothing_is_removed_before_it_can_be_replaced(full, server, tmp_path):
+    folder = shutil.copytree(full, tmp_path / "copy")
+    damage(folder / "weights" / "default" / "scans" / "8-5")
+    (folder / "weights" / "default" / "units.csv").unlink()
+    with pytest.raises(DownloadError, match="nothing may be downloaded"):
+        microns.download(directory=folder, offline=True, progress=False)
+    assert (folder / "weights" / "default" / "scans" / "8-5").is_dir()
+    with pytest.raises(CheckpointError, match="units.csv is missing. Run fnn-jax download --weights default"):
+        microns.units(directory=folder)
+    microns.download(directory=folder, progress=False)
+    assert contents(folder) == contents(full) and len(microns.units(directory=folder)) == 338
+    assert not (folder / ZIP).exists()
+    shutil.copy(server.folder / ZIP, folder / ZIP)  # left by a process that was killed, say
+    microns.download(directory=folder, progress=False)
+    assert not (folder / ZIP).exists()
+
+
+def test_a_changed_table_of_readout_ids(full, server, tmp_path):
+    folder = shutil.copytree(full, tmp_path / "copy")
+    path = folder / "weights" / "default" / "units.csv"
+    table = pd.read_csv(path)
+    table.assign(readout_id=table.readout_id.to_numpy()[::-1]).to_csv(path, index=False)
+    with pytest.raises(CheckpointError, match="units.csv was changed or is damaged. Run fnn-jax download"):
+        microns.units(directory=folder)
+    microns.download(directory=folder, progress=False)
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+
+
+def test_folders_that_are_something_else(here, full, bucket_folder, tmp_path, monkeypatch):
+    store = full / "weights" / "default"
+    for call in (
+        lambda: microns.units(directory=store),
+        lambda: microns.scans(directory=store),
+        lambda: microns.download(directory=store),
+    ):
+        with pytest.raises(ValueError, match="is a folder of converted weights; expected a folder for downloads"):
+            call()
+    for call in (
+        lambda: microns.units(directory=tmp_path / "tpyo"),
+        lambda: microns.scans(directory=tmp_path / "tpyo"),
+    ):
+        with pytest.raises(CheckpointError, match="tpyo is no folder of downloads. Fill it: fnn-jax download --dir"):
+            call()
+    assert not (tmp_path / "tpyo").exists()
+    shutil.copytree(store, tmp_path / "work" / "weights")  # as the documentation has it
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        microns.scan(8, 5, directory=".")
+    assert microns.scan(8, 5, directory="weights")[0].num_units == 29
+    assert sorted(p.name for p in (tmp_path / "work" / "weights").iterdir()) == sorted(p.name for p in store.iterdir())
+    files = shutil.copytree(bucket_folder / "default", tmp_path / "files")
+    (files / "foundation_model").mkdir()
+    assert "unnamed" in repr(microns.scan(8, 5, directory=files)[0])
+    assert not here.log
+
+
+def test_threads_share_one_core(here):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        twins = list(pool.map(lambda name: microns.load(scan=name), ["8-5", "4-7", "9-6", "6-4"]))
+    first = jax.tree.leaves(twins[0].network.core)
+    assert all(a is b for t in twins for a, b in zip(jax.tree.leaves(t.network.core), first, strict=True))
 
 
 def test_a_read_only_folder_is_read(full, server, bucket_folder):
@@ -545,7 +666,7 @@ def test_a_conversion_on_a_disk_that_is_full(bucket_folder, server, own_cache):
 def test_killed_at_many_moments(bucket_folder, server, own_cache, full):
     """While the zip comes and while it is converted: what is there loads, and the next run completes it."""
     server.faults[ZIP] = [("slow", 0.05)] * 3
-    partial = own_cache / Path(ZIP).parent / f".{Path(ZIP).name}.partial"
+    partial = own_cache / download.INCOMING / Path(ZIP).parent / f".{Path(ZIP).name}.partial"
     scans = own_cache / "weights" / "default" / "scans"
     moments = [
         lambda: partial.exists() and partial.stat().st_size > 20_000,

@@ -58,6 +58,8 @@ def test_all_is_well(cache, capsys):
     assert rows.loc[("ori-trained", "8-5"), "readout"] == "-"  # the published arrays are of the default weights
     assert rows.loc[("", "one core"), "core"] == "ok" and rows.loc[("", "readout/units.csv"), "units"] == "81"
     assert set(verify(cache, weights="ori-trained", released=False)[0].weights) == {"ori-trained", ""}
+    with pytest.raises(CheckpointError, match="holds the weights 'default', not 'ori-trained'"):
+        verify(cache / "weights" / "default", weights="ori-trained")
 
 
 def test_a_store_of_its_own(cache, tmp_path, capsys):
@@ -107,6 +109,17 @@ def change_locations(cache):
     forget_checksum(cache, path)
 
 
+def reverse(path):
+    table = pd.read_csv(path)
+    table.assign(readout_id=table.readout_id.to_numpy()[::-1]).to_csv(path, index=False)
+
+
+def carry_in_a_page(cache):
+    path = cache / "digital_twin_properties/v2/ori_dir_tuning/units.csv"
+    path.write_text("<html>Please log in</html>")
+    forget_checksum(cache, path)
+
+
 def turn_locations(cache):
     """The release with its y axis upwards: not an error, but it is said."""
     path = cache / READOUT / "readout_locations.npy"
@@ -126,6 +139,9 @@ def turn_locations(cache):
         (change_locations, "FAILED: default 4-7, readout: The published locations agree with none of the model's"),
         (lambda cache: edit(cache / READOUT / "readout_weights.npy", lambda a: a.fill(0)), "npy is damaged"),
         (lambda cache: (cache / "weights/default/scans/9-6/units.csv").unlink(), "FAILED: default 9-6, hashes: "),
+        (lambda cache: shutil.rmtree(cache / "weights/default/core"), "FAILED: default core, hashes: "),
+        (lambda cache: reverse(cache / "weights/default/units.csv"), "FAILED: default units.csv, hashes: "),
+        (carry_in_a_page, "FAILED: tuning/units.csv, hashes: "),
         (turn_locations, None),
     ],
 )
@@ -153,7 +169,7 @@ def test_folders_without_weights(tmp_path, capsys):
         assert "holds no converted weights" in capsys.readouterr().err
         assert cli.main([verb]) == 1  # an empty cache
     with pytest.raises(ValueError, match="weights is 'x'"):
-        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights" / "default").mkdir(parents=True)
         verify(tmp_path, weights="x")
 
 
@@ -210,11 +226,29 @@ def test_a_folder_in_the_published_layout(cache, tmp_path):
     pd.testing.assert_frame_equal(Twin.load(tmp_path / "store").units, twin.units)
 
 
+def test_a_folder_of_others_is_never_replaced(cache, tmp_path):
+    twin = microns.load(cache, "4-7")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "precious.txt").write_text("mine")
+    for folder in (tmp_path / "results", cache / "weights" / "default", cache):
+        with pytest.raises(FileExistsError, match="holds other things than published files"):
+            export(twin, folder, overwrite=True)
+    assert (tmp_path / "results" / "precious.txt").exists() and microns.load(cache, "4-7")
+    export(twin, tmp_path / "out")
+    export(microns.load(cache, "8-5"), tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "params_8_5.pt").exists() and not (tmp_path / "out" / "params_4_7.pt").exists()
+    export(twin, tmp_path / "out.PTH")
+    assert (tmp_path / "out.PTH").is_file()
+
+
 def test_exports_that_are_refused(cache, tmp_path):
     twin = microns.load(cache, "4-7")
     (tmp_path / "folder.pt").mkdir()
     with pytest.raises(FileExistsError, match="is a folder"):
         export(twin, tmp_path / "folder.pt")
+    two = Twin(twin.network, twin.units.assign(scan_idx=[7] * 10 + [8] * 10))
+    with pytest.raises(ValueError, match="the units must be of one scan"):
+        export(two, tmp_path / "some")
     with pytest.raises(ValueError, match="the twin is a selection of units"):
         export(twin.select([3, 2]), tmp_path / "some")
     with pytest.raises(ValueError, match=r"table of units lacks \['session', 'scan_idx', 'unit_id'\]"):
