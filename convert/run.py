@@ -191,8 +191,8 @@ def _origin(published, weights):
         return {} if weights is None else {"weights": weights}
     known = release.MICRONS.tag_of(published.source)
     if weights is not None and weights != known and (known or release.MICRONS.weights[weights].checksum):
-        found = f"that of {known!r}" if known else "another one"
-        raise ValueError(f"weights is {weights!r}, but the checksum of {published.source} is {found}.")
+        found = f"the zip of {known!r}" if known else "another file, by its checksum"
+        raise ValueError(f"weights is {weights!r}, but {published.source} is {found}.")
     with open(published.source, "rb") as file:
         archive = {"file": published.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     weights = known or weights

@@ -214,11 +214,14 @@ def test_the_two_weights_are_never_mixed_up(here, full, bucket_folder, tmp_path)
         with pytest.raises(ValueError, match="but .* holds published files, and does not say which"):
             microns.scan(8, 5, directory=bucket_folder / "ori-trained", weights=weights)
     assert "changed or unnamed weights" in repr(microns.scan(8, 5, directory=tmp_path / "untold")[0])
-    with pytest.raises(ValueError, match="weights is 'ori-trained', but the checksum of .* is that of 'default'"):
+    with pytest.raises(ValueError, match="weights is 'ori-trained', but .* is the zip of 'default'"):
         convert(bucket_folder / ZIP, tmp_path / "wrong", weights="ori-trained")
     ori_zip = bucket_folder / bucket.REAL.weights["ori-trained"].path
-    with pytest.raises(ValueError, match="weights is 'default', but the checksum of .* is another one"):
+    with pytest.raises(ValueError, match="weights is 'default', but .* is the zip of 'ori-trained'"):
         convert(ori_zip, tmp_path / "wrong", weights="default")
+    shutil.copy(ori_zip, tmp_path / "renamed.zip")
+    with pytest.raises(ValueError, match="weights is 'default', but .*renamed.zip is another file, by its checksum"):
+        convert(tmp_path / "renamed.zip", tmp_path / "wrong", weights="default")
     convert(ori_zip, tmp_path / "by_name", scans=["8-5"])
     assert Twin.load(tmp_path / "by_name").weights == "ori-trained"  # of this zip only the name is known
     copy = shutil.copytree(store, tmp_path / "copy")
