@@ -12,6 +12,7 @@ from tolerances import TOLERANCES
 from fnn_jax import NetworkConfig
 from fnn_jax.cache import COLUMNS
 from fnn_jax.demo import random_network
+from fnn_jax.download import record_checksum
 from fnn_jax.release import MICRONS
 from fnn_jax.store import save_network
 
@@ -34,6 +35,7 @@ def folder(tmp_path_factory):
         path.parent.mkdir(parents=True)
         columns = {name: np.linspace(0, 1, 6) for name in COLUMNS[group]} | {"brain_area": ["V1", "LM"] * 3, "field": 1}
         pd.DataFrame(key | {name: columns[name] for name in COLUMNS[group]}).to_csv(path, index=False)
+        record_checksum(folder / "cache", MICRONS.properties[group]["units.csv"].path)
     return folder
 
 
