@@ -16,7 +16,8 @@ PACKAGE = ROOT / "fnn_jax"
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
     {"config", "version"},
-    {"model.geometry", "model.layers", "files", "release", "units"},
+    {"model.geometry", "model.winograd", "files", "release", "units"},
+    {"model.layers"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
     {"model.parameters"},

@@ -13,7 +13,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.config import NetworkConfig
-from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, group_concatenate, nonlinearity
+from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, group_concatenate, nonlinearity, on_cpu
+
+MAX_LOGIT = 40  # the exponential of any smaller number, and of its negative, is a float32, and so is their sum
 
 # For each layer [past, height, width, channels]: the last inputs of its convolution, oldest first. Before the first
 # frame they are zero activations (not the activations of a black image).
@@ -286,8 +288,18 @@ def _attend(query, key, value, scale):
     query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
     query = query * scale[:, None, None]
     query, key, value = (x.reshape(groups, height * width, channels) for x in (query, key, value))
-    weights = jax.nn.softmax(jnp.einsum("gpc,gqc->gpq", query, key), axis=-1)
-    return jnp.einsum("gpq,gqc->gpc", weights, value).reshape(groups, height, width, channels)
+    logits = jnp.einsum("gpc,gqc->gpq", query, key)
+
+    def bounded():
+        # On the unit sphere no logit exceeds the largest scale, so there is no maximum to look for and subtract.
+        weights = jnp.exp(logits)
+        return jnp.einsum("gpq,gqc->gpc", weights, value) / weights.sum(-1, keepdims=True)
+
+    def any_size():
+        return jnp.einsum("gpq,gqc->gpc", jax.nn.softmax(logits, axis=-1), value)
+
+    attended = jax.lax.cond(jnp.abs(scale).max() < MAX_LOGIT, bounded, any_size) if on_cpu() else any_size()
+    return attended.reshape(groups, height, width, channels)
 
 
 class Core(nnx.Module):

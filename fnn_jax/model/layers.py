@@ -18,6 +18,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from fnn_jax.model import winograd
+
 WEIGHT_NORM_EPS = 1e-5
 
 # Each nonlinearity with the gain that gives unit variance to a standard normal input.
@@ -190,6 +192,8 @@ class Conv(WeightNormed):
         if self.padding == "edge":
             pad = (spatial - self.stride) // 2
             x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
+        if temporal == winograd.TAPS and frames % winograd.OUTPUTS == 0 and self.padding == "zero" and on_cpu():
+            return self._add_bias(_convolve_frames(x, kernel, self.groups))
         # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
         # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.
         kernel = jnp.moveaxis(kernel, 0, 2).reshape(spatial, spatial, -1, kernel.shape[-1])
@@ -199,8 +203,35 @@ class Conv(WeightNormed):
         for inputs, weight in zip(group_inputs, group_kernels, strict=True):
             window = jnp.concatenate([inputs[t : t + frames] for t in range(temporal)], axis=-1)
             outputs.append(_convolve(window, weight, self.stride, self.padding))
-        y = jnp.concatenate(outputs, axis=-1)
+        return self._add_bias(jnp.concatenate(outputs, axis=-1))
+
+    def _add_bias(self, y):
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
+
+
+def on_cpu() -> bool:
+    """Whether the formulation that is fast on a CPU is asked for; all formulations give the same numbers."""
+    return jax.default_backend() == "cpu"
+
+
+def _convolve_frames(x, kernel, groups):
+    """Convolution over three frames, zero-padded in space, in whole groups of output frames; see ``winograd``."""
+    frames = x.shape[0] - winograd.TAPS + 1
+    # Without the barriers XLA computes what leads to x anew for each transformed frame, and the kernels in an order for
+    # which it has no fast code: 58 ms a frame instead of 23.
+    x = jax.lax.optimization_barrier(x)
+    starts = [x[i : i + frames - winograd.OUTPUTS + 1 : winograd.OUTPUTS] for i in range(winograd.PRODUCTS)]
+    inputs = winograd.transform(winograd.INPUTS, starts)
+    kernels = jax.lax.optimization_barrier(winograd.transform(winograd.KERNEL, kernel))
+    outputs = []
+    for group in range(groups):
+        products = [
+            _convolve_same(jnp.split(a, groups, axis=-1)[group], jnp.split(k, groups, axis=-1)[group])
+            for a, k in zip(inputs, kernels, strict=True)
+        ]
+        made = jnp.stack(winograd.transform(winograd.OUTPUT, products), axis=1)
+        outputs.append(made.reshape(frames, *made.shape[2:]))
+    return jnp.concatenate(outputs, axis=-1)
 
 
 def _convolve(x, kernel, stride, padding):

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm, full_precision
+from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm, full_precision, on_cpu
 from fnn_jax.model.modulation import Modulation, ModulationNoise
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
@@ -239,7 +239,7 @@ def _select(tree, index, axis):
 
 def _map(function: Callable, arguments):
     """Map over the leading axis: one after the other on a CPU, where that stays in the cache, else all at once."""
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         return jax.lax.map(function, arguments)
     return jax.vmap(function)(arguments)
 

@@ -1,0 +1,86 @@
+"""Formulations that are fast on a CPU, against those that are plainly the formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fnn_jax.model import core, layers, winograd
+from fnn_jax.model.layers import Conv
+
+
+@pytest.fixture
+def doubles():
+    with jax.enable_x64(True):
+        yield
+
+
+def filled(conv, random):
+    conv.weight[...] = jnp.asarray(random.standard_normal(conv.weight.shape), jnp.float32)
+    conv.gain[...] = jnp.asarray(random.standard_normal(conv.gain.shape), jnp.float32)
+    conv.bias[...] = jnp.asarray(random.standard_normal(conv.bias.shape), jnp.float32)
+    return conv
+
+
+@pytest.mark.parametrize(("groups", "frames"), [(1, 4), (2, 8), (2, 5)])
+def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
+    """Values, and gradients on input and kernel; five frames are not four, and go the plain way."""
+    random = np.random.default_rng(0)
+    conv = filled(Conv(6, 8, groups=groups, temporal=3, spatial=3), random)
+    conv = jax.tree.map(lambda a: a.astype(jnp.float64), conv)
+    x = jnp.asarray(random.standard_normal((frames + 2, 5, 7, 6)))
+    weight = jnp.asarray(random.standard_normal((frames, 5, 7, 8)))
+
+    def run():
+        def loss(conv, x):
+            y = conv(x)
+            return (y * weight).sum(), y
+
+        (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(conv, x)
+        return [y, *jax.tree.leaves(gradients)]
+
+    calls = []
+    real = layers._convolve_frames
+    monkeypatch.setattr(layers, "_convolve_frames", lambda *args: calls.append(1) or real(*args))
+    fast = run()
+    assert len(calls) == (frames % 4 == 0)
+    monkeypatch.setattr(layers, "on_cpu", lambda: False)
+    for ours, plain in zip(fast, run(), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
+
+
+def test_rounding_of_the_transforms():
+    """Twice the error of the plain sum in float32, and not more."""
+    random = np.random.default_rng(0)
+    frames, kernel = random.standard_normal((6, 864, 300)), random.standard_normal((3, 864, 20)) / 30
+    exact = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(4)])
+    frames, kernel = frames.astype(np.float32), kernel.astype(np.float32)
+    plain = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(4)])
+    inputs, kernels = winograd.transform(winograd.INPUTS, frames), winograd.transform(winograd.KERNEL, kernel)
+    fast = winograd.transform(winograd.OUTPUT, [k.T @ x for x, k in zip(inputs, kernels, strict=True)])
+    plain_error, error = (np.sqrt(np.mean((y - exact) ** 2)) for y in (plain, np.stack(fast)))
+    assert plain_error < error < 3.5 * plain_error and error < 2e-6
+
+
+@pytest.mark.parametrize("scale", [0.3, 5.0, 39.0, 41.0, 300.0])
+def test_attention_without_looking_for_the_maximum(monkeypatch, scale):
+    """Also where the scale is so large that the maximum must be subtracted after all; gradients too."""
+    random = np.random.default_rng(0)
+    query, key, value = (jnp.asarray(random.standard_normal((2, 4, 5, 8)), jnp.float32) for _ in range(3))
+    scales = jnp.asarray(scale * random.choice([-1, 1], (2, 8)), jnp.float32)
+
+    def run():
+        def loss(*args):
+            attended = core._attend(*args)
+            return jnp.sin(attended).sum(), attended
+
+        (_, attended), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(
+            query, key, value, scales
+        )
+        return [attended, *gradients]
+
+    fast = run()
+    monkeypatch.setattr(core, "on_cpu", lambda: False)
+    for ours, plain in zip(fast, run(), strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_allclose(ours, plain, atol=3e-6 * max(1, scale) * np.abs(plain).max())
