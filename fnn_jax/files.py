@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +40,16 @@ def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterato
         else:
             _rename_to(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that threads of a failed writer may still be writing to, for a moment."""
+    for _ in range(40):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def refuse_existing(path: Path, overwrite: bool = False) -> None:
@@ -116,6 +127,12 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         pass  # it runs, for somebody else
     return True
+
+
+def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
+    """Digest of a whole file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def umask() -> int:
