@@ -10,6 +10,7 @@ from fnn_jax.convert.run import to_state_dict, write_published_scan
 from fnn_jax.files import refuse_existing, whole_directory
 from fnn_jax.model.parameters import parameter_arrays
 from fnn_jax.twin import Twin
+from fnn_jax.units import KEY
 
 PUBLISHED = re.compile(r"params_(core|\d+_\d+)\.pt|scans\.csv|units\.csv")
 
@@ -37,7 +38,7 @@ def export(twin: Twin, destination: str | os.PathLike, *, overwrite: bool = Fals
         refuse_existing(destination, overwrite)
         write_state_dict(destination, to_state_dict(twin.config, parameters))
         return
-    missing = [column for column in ("session", "scan_idx", "unit_id") if column not in twin.units]
+    missing = [column for column in KEY if column not in twin.units]
     if missing:
         raise ValueError(
             f"{destination} is to be a folder in the published layout, but the twin's table of units lacks {missing}. "

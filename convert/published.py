@@ -33,8 +33,13 @@ def read_state_dict(path: str | os.PathLike | zipfile.Path) -> dict[str, np.ndar
     Raises:
         CheckpointError: the file is missing, damaged, or no state dict of tensors.
     """
+    return parse_state_dict(read_bytes(path), path)
+
+
+def parse_state_dict(data: bytes, path: str | os.PathLike | zipfile.Path) -> dict[str, np.ndarray]:
+    """``read_state_dict`` of bytes that were read from ``path`` already."""
     torch = require_torch()
-    file = io.BytesIO(read_bytes(path))
+    file = io.BytesIO(data)
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()

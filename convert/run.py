@@ -1,6 +1,5 @@
 """The conversion: published weights in, a store of Orbax checkpoints out."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +16,13 @@ from fnn_jax.convert.published import (
     CORE_FILE,
     PublishedFiles,
     is_published_archive,
+    parse_state_dict,
     read_bytes,
     read_state_dict,
     sha256,
     write_state_dict,
 )
-from fnn_jax.files import whole_file
+from fnn_jax.files import file_digest, whole_file
 from fnn_jax.model.parameters import compare_shapes, indented, is_core, parameter_shapes, split_core
 from fnn_jax.store import WRITER, Store, default_units, is_store, new_store, write_core, write_scan
 
@@ -171,13 +171,13 @@ def from_state_dict(state: Mapping[str, np.ndarray], config: NetworkConfig, sour
 
 def _add_published(store, published, scans, config, label, weights, progress):
     files = {scan: published.scan_file(scan) for scan in scans}  # all are there before the work begins
-    core_state = read_state_dict(published.core)
+    core = _read(published.core)
     origin = _origin(published, weights)
     for scan in tqdm(scans, desc="convert", unit="scan", disable=not progress):
         if is_store(store) and scan in Store(store).scans():
             continue
         try:
-            _add_published_scan(store, published, core_state, scan, files[scan], config, label, origin)
+            _add_published_scan(store, published, core, scan, files[scan], config, label, origin)
         except FileExistsError:  # another process may have written it meanwhile
             if scan not in Store(store).scans():
                 raise
@@ -193,14 +193,19 @@ def _origin(published, weights):
     if weights is not None and weights != known and (known or release.MICRONS.weights[weights].checksum):
         found = f"the zip of {known!r}" if known else "another file, by its checksum"
         raise ValueError(f"weights is {weights!r}, but {published.source} is {found}.")
-    with open(published.source, "rb") as file:
-        archive = {"file": published.source.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    archive = {"file": published.source.name, "sha256": file_digest(published.source)}
     weights = known or weights
     return {"archive": archive} | ({} if weights is None else {"weights": weights})
 
 
-def _add_published_scan(store, published, core_state, scan, path, config, label, origin):
-    scan_state = read_state_dict(path)
+def _read(path):
+    """The state dict in a file, and the file's name and SHA-256."""
+    data = read_bytes(path)
+    return parse_state_dict(data, path), {"file": path.name, "sha256": sha256(data)}
+
+
+def _add_published_scan(store, published, core, scan, path, config, label, origin):
+    (core_state, core_source), (scan_state, source) = core, _read(path)
     misplaced = [f"{published.core.name} holds {key}" for key in core_state if not is_core(key)]
     misplaced += [f"{path.name} holds {key}" for key in scan_state if is_core(key)]
     if misplaced:
@@ -218,16 +223,14 @@ def _add_published_scan(store, published, core_state, scan, path, config, label,
             "Leave out weights, if these are of another animal."
         )
     columns = {name: origin[name] for name in ("animal_id", "weights") if name in origin}
-    _add(
-        store, scan, config, parameters, units.assign(**columns), {"core": published.core, "scan": path}, label, origin
-    )
+    _add(store, scan, config, parameters, units.assign(**columns), core_source, source, label, origin)
 
 
 def _add_file(store, path, name, config, label):
-    state = read_state_dict(path)
+    state, source = _read(path)
     config = _with_units(config, state)
     parameters = from_state_dict(state, config, path.name)
-    _add(store, name, config, parameters, default_units(config.num_units), {"core": path, "scan": path}, label, {})
+    _add(store, name, config, parameters, default_units(config.num_units), source, source, label, {})
 
 
 def _with_units(config, state):
@@ -239,9 +242,8 @@ def _with_units(config, state):
     return NetworkConfig.from_dict(config.to_dict() | {"num_units": num_units})
 
 
-def _add(store, name, config, parameters, units, files, label, origin):
-    provenance = {part: {"file": path.name, "sha256": sha256(read_bytes(path))} for part, path in files.items()}
+def _add(store, name, config, parameters, units, core_source, source, label, origin):
     core, rest = split_core(parameters)
-    core_sha256 = write_core(store, config, core, source=provenance["core"], converter=WRITER)
-    record = {"source": provenance["scan"], "core_source": provenance["core"], "converter": WRITER, "label": label}
+    core_sha256 = write_core(store, config, core, source=core_source, converter=WRITER)
+    record = {"source": source, "core_source": core_source, "converter": WRITER, "label": label}
     write_scan(store, name, config, rest, units, core_sha256, **record, **origin)

@@ -16,7 +16,6 @@ import io
 import os
 import shutil
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,7 +121,7 @@ class Cache:
         if (repair and self._damaged(weights, wanted)) or not set(wanted) <= set(self.scans(weights)):
             self._require_torch()
             if self.offline and not self.archive(weights).is_file():
-                self._fetch_archive(weights)  # says what is missing, before anything is touched
+                self.require_archive(weights)  # says what is missing, before anything is touched
             with lock(self.directory):
                 self._convert(weights, directory, wanted, repair)
         if set(self.release.num_units) <= set(self.scans(weights)):
@@ -138,7 +137,7 @@ class Cache:
         missing = [scan for scan in wanted if scan not in self.scans(weights)]
         if not damaged and not missing:
             return
-        archive = self._fetch_archive(weights)  # here before anything is removed
+        archive = self.require_archive(weights)  # here before anything is removed
         for path in damaged:
             print(f"fnn_jax: {path} is damaged, and is replaced", file=sys.stderr)
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -162,12 +161,13 @@ class Cache:
         for scan in missing:
             Store(directory).load(scan)  # what was written can be read
 
-    def _fetch_archive(self, weights: str) -> Path:
-        return self._fetch(self.release.weights[weights], _check_archive)
+    def require_archive(self, weights: str) -> Path:
+        """The zip of these weights, verified; downloaded if it is not here.
 
-    def check_archive(self, weights: str) -> None:
-        """Refuse a zip of weights that is here but has not the checksum, or the form, that it should have."""
-        self._fetch_archive(weights)
+        Raises:
+            DownloadError: see ``fetch``.
+        """
+        return self._fetch(self.release.weights[weights], _check_archive)
 
     def _damaged(self, weights: str, wanted: Sequence[str]) -> list[Path]:
         """Parts of a store, and tables beside it, that cannot be used."""
@@ -237,10 +237,10 @@ class Cache:
         """
 
         files = self._property_files(group)
-        return {name: self.check_property(group, file) for name, file in files.items()}
+        return {name: self.require_property(group, file) for name, file in files.items()}
 
-    def check_property(self, group: str, file: release.RemoteFile) -> Path:
-        """One of these files, verified."""
+    def require_property(self, group: str, file: release.RemoteFile) -> Path:
+        """One of these files, verified; see ``require_properties``."""
         if file.name == "units.csv":
             return self._fetch(file, lambda path: self._check_table(path, COLUMNS[group]))
         return self._fetch(file, self._check_array)
@@ -285,7 +285,7 @@ class Cache:
 def _check_archive(path: Path) -> None:
     from fnn_jax.convert.published import is_published_archive
 
-    if not zipfile.is_zipfile(path) or not is_published_archive(path):
+    if not is_published_archive(path):
         with open(path, "rb") as file:
             start = file.read(60)
         raise CheckpointError(f"It is no zip of weights; it begins with {start!r}.")

@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fnn_jax.release import MICRONS
+
 EPILOG = """\
 examples:
   fnn-jax demo                              see it work, without any download
@@ -57,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-TAGS = ("default", "ori-trained")
+TAGS = tuple(MICRONS.weights)
 TAG_HELP = "which published weights; ori-trained are those trained further on oriented stimuli"
 CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from fnn_jax.files import umask, whole_file
+from fnn_jax.files import file_digest, umask, whole_file
 from fnn_jax.release import RemoteFile
 
 TIMEOUT_S = (10.0, 30.0)  # to connect, and between two pieces of a body
@@ -161,11 +160,11 @@ def recorded_checksums(directory: Path) -> dict[str, str]:
 
 def record_checksum(directory: Path, name: str) -> None:
     """Record the SHA-256 of a file, by its path below the folder."""
-    with open(directory / name, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     record = {name: value.partition(":")[2] for name, value in recorded_checksums(directory).items()}
     with whole_file(directory / CHECKSUMS) as temporary:
-        temporary.write_text(json.dumps(record | {name: digest}, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(
+            json.dumps(record | {name: file_digest(directory / name)}, indent=2, sort_keys=True) + "\n"
+        )
 
 
 class _Reply(NamedTuple):

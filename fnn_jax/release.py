@@ -1,24 +1,20 @@
 """What is published of the MICrONS mouse: addresses, names, checksums and numbers of units. The only such table."""
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fnn_jax.config import NetworkConfig
+from fnn_jax.files import file_digest
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its path below the base address, and its checksum as ``algorithm:digest`` where one is known.
-
-    ``size`` in bytes is what people are told to expect; it decides nothing.
-    """
+    """A published file: its path below the base address, and its checksum, ``algorithm:digest``, where one is known."""
 
     path: str
     checksum: str | None = None
-    size: int | None = None
 
     @property
     def name(self) -> str:
@@ -56,9 +52,8 @@ class Release:
         for tag, file in self.weights.items():
             if file.checksum is not None:
                 algorithm, _, digest = file.checksum.partition(":")
-                with open(path, "rb") as opened:
-                    if hashlib.file_digest(opened, algorithm).hexdigest() == digest:
-                        return tag
+                if file_digest(path, algorithm) == digest:
+                    return tag
         named = [tag for tag, file in self.weights.items() if file.checksum is None and file.name == Path(path).name]
         return named[0] if named else None
 
@@ -92,12 +87,9 @@ MICRONS = Release(
         "default": RemoteFile(
             "foundation_model/foundational_model_weights_and_metadata_v1.zip",
             "md5:58fcac4b31ad2902c81e339432cec787",
-            222_000_000,
         ),
         # The readouts were trained further on oriented stimuli. No checksum of this file is published.
-        "ori-trained": RemoteFile(
-            "foundation_model/foundational_model_weights_and_metadata_v1_with_ori_training.zip", None, 222_000_000
-        ),
+        "ori-trained": RemoteFile("foundation_model/foundational_model_weights_and_metadata_v1_with_ori_training.zip"),
     },
     # No checksums of the properties are published either.
     properties={
@@ -107,7 +99,7 @@ MICRONS = Release(
         "readout": {
             "units.csv": RemoteFile(f"{_PROPERTIES}/readout/units.csv"),
             "readout_locations.npy": RemoteFile(f"{_PROPERTIES}/readout/readout_locations.npy"),
-            "readout_weights.npy": RemoteFile(f"{_PROPERTIES}/readout/readout_weights.npy", None, 213_000_000),
+            "readout_weights.npy": RemoteFile(f"{_PROPERTIES}/readout/readout_weights.npy"),
         },
     },
     property_weights={

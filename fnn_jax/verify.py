@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def info(directory: str | os.PathLike) -> pd.DataFrame:
             add(tag, scan, path, path / "parameters")
     if is_cache(directory):
         recorded = recorded_checksums(directory)
-        for name, file in _downloads(Cache(directory)):
+        for name, file, _ in _downloads(Cache(directory)):
             size = (directory / file.path).stat().st_size
             checksum = (file.checksum or recorded.get(file.path, "")).partition(":")[2][:12]
             rows.append(("", name, "", size, file.path, checksum, "", "download"))
@@ -92,11 +93,12 @@ def info(directory: str | os.PathLike) -> pd.DataFrame:
     return table
 
 
-def _downloads(cache: Cache) -> list[tuple[str, RemoteFile]]:
-    """Downloaded files that are here, with a short name for each."""
-    named = [(f"{tag} zip", file) for tag, file in cache.release.weights.items()]
-    named += [(f"{group}/{name}", f) for group, files in cache.release.properties.items() for name, f in files.items()]
-    return [(name, file) for name, file in named if (cache.directory / file.path).is_file()]
+def _downloads(cache: Cache) -> list[tuple[str, RemoteFile, Callable[[], Path]]]:
+    """Downloaded files that are here: a short name, the file, and what verifies it."""
+    found = [(f"{tag} zip", f, partial(cache.require_archive, tag)) for tag, f in cache.release.weights.items()]
+    for group, files in cache.release.properties.items():
+        found += [(f"{group}/{name}", f, partial(cache.require_property, group, f)) for name, f in files.items()]
+    return [entry for entry in found if (cache.directory / entry[1].path).is_file()]
 
 
 def _size(directory: Path) -> int:
@@ -178,9 +180,10 @@ def _verify_store(report: _Report, store: Store, cache: Cache | None, released: 
         if not (core_ok and report.check(scan, "core", pairing)):
             continue
         # A network is only made of arrays that have the shapes of its architecture.
-        if not report.check(scan, "shapes", lambda scan=scan: store.load(scan)):
+        loaded: list[Twin] = []
+        if not report.check(scan, "shapes", lambda scan=scan, to=loaded: to.append(Twin.load(store.directory, scan))):
             continue
-        twin = Twin.load(store.directory, scan)
+        (twin,) = loaded
         if cache is not None:
             report.check(scan, "units", lambda twin=twin: _same_units(twin, cache))
             if cache.has_properties("readout") and report.weights == cache.release.property_weights["readout"]:
@@ -264,10 +267,6 @@ def _verify_downloads(report: _Report, cache: Cache, weights: str | None) -> Non
                 raise CheckpointError("the cores differ, though the published ones are the same.")
 
         report.check("one core", "core", same_core)
-    for name, file in _downloads(cache):
-        group, _, kind = name.partition("/")
-        if not kind:  # a zip of weights
-            report.check(name, "hashes", lambda name=name: cache.check_archive(name.removesuffix(" zip")))
-        elif report.check(name, "hashes", lambda file=file, group=group: cache.check_property(group, file)):
-            if kind == "units.csv":
-                report.check(name, "units", lambda file=file: str(len(pd.read_csv(cache.directory / file.path))))
+    for name, file, check in _downloads(cache):
+        if report.check(name, "hashes", check) and name.endswith("units.csv"):
+            report.check(name, "units", lambda file=file: str(len(pd.read_csv(cache.directory / file.path))))

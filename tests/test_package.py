@@ -15,8 +15,8 @@ PACKAGE = ROOT / "fnn_jax"
 
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
-    {"config", "version"},
-    {"model.geometry", "model.winograd", "files", "release", "units"},
+    {"config", "version", "files"},
+    {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
