@@ -22,9 +22,9 @@ def filled(conv, random):
     return conv
 
 
-@pytest.mark.parametrize(("groups", "frames"), [(1, 4), (2, 8), (2, 5)])
+@pytest.mark.parametrize(("groups", "frames"), [(1, 4), (2, 8), (2, 5), (2, 3)])
 def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
-    """Values, and gradients on input and kernel; five frames are not four, and go the plain way."""
+    """Values, and gradients on input and kernel; five frames are filled up to eight, three go the plain way."""
     random = np.random.default_rng(0)
     conv = filled(Conv(6, 8, groups=groups, temporal=3, spatial=3), random)
     conv = jax.tree.map(lambda a: a.astype(jnp.float64), conv)
@@ -43,35 +43,68 @@ def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
     real = layers._convolve_frames
     monkeypatch.setattr(layers, "_convolve_frames", lambda *args: calls.append(1) or real(*args))
     fast = run()
-    assert len(calls) == (frames % 4 == 0)
+    assert len(calls) == (frames >= 4)
     monkeypatch.setattr(layers, "on_cpu", lambda: False)
     for ours, plain in zip(fast, run(), strict=True):
         np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
 
 
-def test_rounding_of_the_transforms():
-    """Twice the error of the plain sum in float32, and not more."""
+@pytest.mark.parametrize(("height", "width"), [(6, 4), (5, 4)])
+def test_convolution_of_the_recurrent_maps(doubles, monkeypatch, height, width):
+    """Values and both gradients; an odd height goes the plain way."""
     random = np.random.default_rng(0)
-    frames, kernel = random.standard_normal((6, 864, 300)), random.standard_normal((3, 864, 20)) / 30
-    exact = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(4)])
+    x = jnp.asarray(random.standard_normal((3, height, width, 4)))
+    kernel = jnp.asarray(random.standard_normal((3, 3, 3, 4, 6)))
+    weight = jnp.asarray(random.standard_normal((3, height, width, 6)))
+
+    def run():
+        def loss(x, kernel):
+            y = core._convolution(kernel, height, width)(x)
+            return (y * weight).sum(), y
+
+        (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(x, kernel)
+        return [y, *gradients]
+
+    assert core._convolution(kernel, height, width).func is (
+        core._convolve_groups if height % 2 else core._convolve_tiles
+    )
+    fast = run()
+    monkeypatch.setattr(core, "on_cpu", lambda: False)
+    for ours, plain in zip(fast, run(), strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize(("minimal", "least", "most"), [(winograd.FOUR, 1, 3.5), (winograd.TWO, 0.5, 1.5)])
+def test_rounding_of_the_transforms(minimal, least, most):
+    """Twice the error of the plain sum in float32 for four outputs, the same for two."""
+    random = np.random.default_rng(0)
+    made, taken = minimal.outputs.shape
+    frames, kernel = random.standard_normal((taken, 864, 300)), random.standard_normal((3, 864, 20)) / 30
+    exact = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(made)])
     frames, kernel = frames.astype(np.float32), kernel.astype(np.float32)
-    plain = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(4)])
-    inputs, kernels = winograd.transform(winograd.INPUTS, frames), winograd.transform(winograd.KERNEL, kernel)
-    fast = winograd.transform(winograd.OUTPUT, [k.T @ x for x, k in zip(inputs, kernels, strict=True)])
+    plain = np.stack([sum(kernel[i].T @ frames[t + i] for i in range(3)) for t in range(made)])
+    inputs, kernels = winograd.transform(minimal.inputs, frames), winograd.transform(minimal.kernel, kernel)
+    fast = winograd.transform(minimal.outputs, [k.T @ x for x, k in zip(inputs, kernels, strict=True)])
     plain_error, error = (np.sqrt(np.mean((y - exact) ** 2)) for y in (plain, np.stack(fast)))
-    assert plain_error < error < 3.5 * plain_error and error < 2e-6
+    assert least * plain_error < error < most * plain_error and error < 2e-6
 
 
 @pytest.mark.parametrize("scale", [0.3, 5.0, 39.0, 41.0, 300.0])
-def test_attention_without_looking_for_the_maximum(monkeypatch, scale):
-    """Also where the scale is so large that the maximum must be subtracted after all; gradients too."""
+def test_attention_without_looking_for_the_maximum(scale):
+    """Beside the formula, also where the scale is so large that the maximum must be subtracted; gradients too."""
     random = np.random.default_rng(0)
     query, key, value = (jnp.asarray(random.standard_normal((2, 4, 5, 8)), jnp.float32) for _ in range(3))
     scales = jnp.asarray(scale * random.choice([-1, 1], (2, 8)), jnp.float32)
 
-    def run():
+    def formula(query, key, value, scale):
+        query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
+        logits = jnp.einsum("ghwc,gijc->ghwij", query * scale[:, None, None], key)
+        weights = jax.nn.softmax(logits.reshape(*logits.shape[:3], -1)).reshape(logits.shape)
+        return jnp.einsum("ghwij,gijc->ghwc", weights, value)
+
+    def run(attend):
         def loss(*args):
-            attended = core._attend(*args)
+            attended = attend(*args)
             return jnp.sin(attended).sum(), attended
 
         (_, attended), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(
@@ -79,8 +112,6 @@ def test_attention_without_looking_for_the_maximum(monkeypatch, scale):
         )
         return [attended, *gradients]
 
-    fast = run()
-    monkeypatch.setattr(core, "on_cpu", lambda: False)
-    for ours, plain in zip(fast, run(), strict=True):
+    for ours, plain in zip(run(core._attend), run(formula), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=3e-6 * max(1, scale) * np.abs(plain).max())

@@ -87,7 +87,7 @@ def test_whole_chunks_and_a_remainder(network):
 
 
 @pytest.mark.parametrize(
-    ("frames", "length"), [(1, 8), (5, 5), (8, 8), (12, 6), (13, 8), (16, 8), (90, 6), (300, 6), (89, 8)]
+    ("frames", "length"), [(1, 1), (5, 5), (8, 8), (13, 13), (16, 16), (30, 15), (90, 15), (300, 12), (89, 16)]
 )
 def test_chunks_divide_the_frames_where_they_can(frames, length):
     assert _chunk_length(frames) == length

@@ -5,6 +5,7 @@ window of input frames, so all frames of a call go through together, and its sta
 convolution saw. Only the recurrent part steps through time.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.config import NetworkConfig
-from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, group_concatenate, nonlinearity, on_cpu
+from fnn_jax.model import winograd
+from fnn_jax.model.layers import (
+    Conv,
+    InterGroup,
+    dropout_mask,
+    full_precision,
+    group_concatenate,
+    nonlinearity,
+    on_cpu,
+)
 
 MAX_LOGIT = 40  # the exponential of any smaller number, and of its negative, is a float32, and so is their sum
 
@@ -98,11 +108,14 @@ class Block(nnx.Module):
                 x = x + self.skips[layer - 1](group_concatenate(*activations, groups=self.groups))
             activations.append(y)
             outputs.append(x)
-        return tuple(new_state), _average_pool(group_concatenate(*outputs, groups=self.groups), self.pool)
+        # Each is pooled before they are put together: a third less time in the first block.
+        pooled = [_average_pool(output, self.pool) for output in outputs]
+        return tuple(new_state), group_concatenate(*pooled, groups=self.groups)
 
 
 def _average_pool(x, size):
     time, height, width, channels = x.shape
+    x = jax.lax.optimization_barrier(x)  # else what leads to x is computed once more, here
     return x.reshape(time, height // size, size, width // size, size, channels).mean((2, 4))
 
 
@@ -235,7 +248,7 @@ class Recurrent(nnx.Module):
         """New state, output maps, and the recurrent input and hidden state by name."""
         inputs = self.feedforward_map(feedforward) + self.modulation_map(modulation[:, None, None, :])
         hidden_blocks = self.hidden_map.blocks()
-        conv_kernel = self.conv.grouped_kernel()
+        convolve = _convolution(self.conv.grouped_kernel(), *feedforward.shape[1:3])
         attention_maps = jnp.concatenate([m.grouped_kernel() for m in (self.query, self.key, self.value)], axis=-1)
         gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
         gate_maps = jnp.concatenate([gate.grouped_kernel() for gate in gates], axis=-1)
@@ -244,7 +257,7 @@ class Recurrent(nnx.Module):
         def step(state, inputs):
             x = jnp.tanh(jnp.einsum("ihwc,oidc->ohwd", state.hidden, hidden_blocks) + inputs)
             dropped = x if noise is None else x * noise.inputs[:, None, None]
-            z = _convolve_groups(jnp.concatenate([dropped, state.hidden], axis=-1), conv_kernel)
+            z = convolve(jnp.concatenate([dropped, state.hidden], axis=-1))
             a = _attend(*jnp.split(_map_groups(z, attention_maps), 3, axis=-1), self.scale[...])
             gate = _map_groups(jnp.concatenate([z, a], axis=-1), gate_maps) + gate_bias
             i, f, g, o = jnp.split(gate, 4, axis=-1)
@@ -270,8 +283,17 @@ def _map_groups(x, kernel):
     return jnp.einsum("ghwi,gio->ghwo", x, kernel[:, 0, 0])
 
 
+def _convolution(kernel, height, width):
+    """Convolution inside each group, zero-padded, as a function of maps ``[group, height, width, channel]``."""
+    size = kernel.shape[1]
+    made = len(winograd.TWO.outputs)
+    if size == winograd.TAPS and height % made == width % made == 0 and on_cpu():
+        return functools.partial(_convolve_tiles, kernels=_tile_kernels(kernel))
+    return functools.partial(_convolve_groups, kernel=kernel)
+
+
 def _convolve_groups(x, kernel):
-    """Convolution inside each group, zero-padded: the sum over taps of shifted 1 x 1 maps."""
+    """The formula: the sum over taps of shifted 1 x 1 maps."""
     _, height, width, _ = x.shape
     size = kernel.shape[1]
     x = jnp.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
@@ -282,24 +304,82 @@ def _convolve_groups(x, kernel):
     )
 
 
+def _tile_kernels(kernel):
+    """Kernels ``[group, 3, 3, in, out]`` as ``_convolve_tiles`` wants them, ``[4 x 4, group, in, out]``."""
+    rows = winograd.transform(winograd.TWO.kernel, [kernel[:, i] for i in range(winograd.TAPS)])
+    tiles = [winograd.transform(winograd.TWO.kernel, [row[:, j] for j in range(winograd.TAPS)]) for row in rows]
+    return jnp.stack([tile for row in tiles for tile in row])
+
+
+def _convolve_tiles(x, kernels):
+    """The same for 3 x 3 kernels, by products of transformed tiles of 4 x 4 pixels; see ``winograd``."""
+    made = len(winograd.TWO.outputs)
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    tiles = []
+    for row in winograd.transform(winograd.TWO.inputs, winograd.windows(x, 1, made)):
+        tiles += winograd.transform(winograd.TWO.inputs, winograd.windows(row, 2, made))
+    products = jnp.einsum("kghwi,kgio->kghwo", jnp.stack(tiles), kernels)
+    size = len(winograd.TWO.inputs)
+    rows = winograd.transform(winograd.TWO.outputs, [products[i * size : (i + 1) * size] for i in range(size)])
+    columns = [winograd.transform(winograd.TWO.outputs, list(row)) for row in rows]
+    return winograd.interleave([winograd.interleave(row, 2) for row in columns], 1)
+
+
 def _attend(query, key, value, scale):
     """Attention over positions inside each group, of queries and keys on the unit sphere, queries scaled."""
     groups, height, width, channels = query.shape
     query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
     query = query * scale[:, None, None]
     query, key, value = (x.reshape(groups, height * width, channels) for x in (query, key, value))
-    logits = jnp.einsum("gpc,gqc->gpq", query, key)
 
-    def bounded():
-        # On the unit sphere no logit exceeds the largest scale, so there is no maximum to look for and subtract.
-        weights = jnp.exp(logits)
-        return jnp.einsum("gpq,gqc->gpc", weights, value) / weights.sum(-1, keepdims=True)
+    def maximum():
+        return jnp.einsum("gpc,gqc->gpq", query, key).max(-1, keepdims=True)
 
-    def any_size():
-        return jnp.einsum("gpq,gqc->gpc", jax.nn.softmax(logits, axis=-1), value)
-
-    attended = jax.lax.cond(jnp.abs(scale).max() < MAX_LOGIT, bounded, any_size) if on_cpu() else any_size()
+    # On the unit sphere no logit exceeds the largest scale: unless that is huge, there is no maximum to look for.
+    zeros = jnp.zeros((*query.shape[:-1], 1), query.dtype)
+    shift = jax.lax.cond(jnp.abs(scale).max() < MAX_LOGIT, lambda: zeros, maximum)
+    attended = _average_by_similarity(query, key, value, jax.lax.stop_gradient(shift))
     return attended.reshape(groups, height, width, channels)
+
+
+@jax.custom_vjp
+def _average_by_similarity(query, key, value, shift):
+    """Averages of the values with the weights ``exp(query . key - shift)``; any shift gives the same."""
+    # The sum of the weights is made as one more column of the values.
+    sums = jnp.einsum("gpq,gqc->gpc", _similarity(query, key, shift), _with_ones(value))
+    return sums[..., :-1] / sums[..., -1:]
+
+
+def _similarity(query, key, shift):
+    return jnp.exp(jnp.einsum("gpc,gqc->gpq", query, key) - shift)
+
+
+def _with_ones(value):
+    return jnp.concatenate([value, jnp.ones((*value.shape[:-1], 1), value.dtype)], axis=-1)
+
+
+def _average_forward(query, key, value, shift):
+    sums = jnp.einsum("gpq,gqc->gpc", _similarity(query, key, shift), _with_ones(value))
+    average = sums[..., :-1] / sums[..., -1:]
+    return average, (query, key, value, shift, average, sums[..., -1:])
+
+
+@full_precision  # it is traced when the gradient is asked for, outside of what surrounded the forward pass
+def _average_backward(saved, g):
+    # The weights, by far the largest array, are computed anew instead of being kept for every frame.
+    query, key, value, shift, average, total = saved
+    weights = _similarity(query, key, shift)
+    on_sums = jnp.concatenate([g, -(g * average).sum(-1, keepdims=True)], axis=-1) / total
+    on_logits = jnp.einsum("gpc,gqc->gpq", on_sums, _with_ones(value)) * weights
+    on_query = jnp.einsum("gpq,gqc->gpc", on_logits, key)
+    # In this order the small operand is transposed and not the weights: half the time.
+    on_key, on_value = (
+        jnp.einsum("gpc,gpq->gcq", a, b).swapaxes(-1, -2) for a, b in ((query, on_logits), (on_sums[..., :-1], weights))
+    )
+    return on_query, on_key, on_value, jnp.zeros_like(shift)
+
+
+_average_by_similarity.defvjp(_average_forward, _average_backward)
 
 
 class Core(nnx.Module):
