@@ -6,9 +6,11 @@
 """
 
 from fnn_jax.checkpoint import CheckpointError
+from fnn_jax.compilation import enable_compilation_cache
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.model.readout import poisson_loss
+from fnn_jax.screen import Screen, ScreenError, Stimulus, open_screen
 from fnn_jax.twin import Twin
 from fnn_jax.version import __version__
 
@@ -19,7 +21,12 @@ __all__ = [
     "NetworkConfig",
     "NetworkState",
     "Output",
+    "Screen",
+    "ScreenError",
+    "Stimulus",
     "Twin",
     "__version__",
+    "enable_compilation_cache",
+    "open_screen",
     "poisson_loss",
 ]

@@ -12,6 +12,10 @@ examples:
   fnn-jax demo                              see it work, without any download
   fnn-jax download                          the published weights (222 MB), verified and converted
   fnn-jax demo --scan 8-5                   the same demo with published weights
+  fnn-jax predict clip.mp4 --scan 8-5 -o responses.npz
+                                            responses of all units to a video of yours
+  fnn-jax screen videos/ --scan 8-5 6-4 --reduce mean -o screen.zarr
+                                            a folder of videos, two scans; killed, it goes on where it was
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
@@ -56,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_convert(verbs)
     _add_export(verbs)
+    _add_predict(verbs)
+    _add_screen(verbs)
     return parser
 
 
@@ -64,15 +70,19 @@ TAG_HELP = "which published weights; ori-trained are those trained further on or
 CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
 
 
-def _add_weights(parser: argparse.ArgumentParser) -> None:
+def _add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """The options of every verb that needs weights."""
     parser.add_argument(
         "--directory",
         metavar="DIR",
         help=f"folder of weights: of fnn-jax download or fnn-jax convert, or the published files ({CACHE_HELP})",
     )
+    rest = ", several of them, or 'all' that are here" if several else ""
     parser.add_argument(
-        "--scan", metavar="8-5", help="session and scan; may be left out where the folder holds one scan"
+        "--scan",
+        metavar="8-5",
+        nargs="+" if several else None,
+        help=f"session and scan{rest}; may be left out where the folder holds one scan",
     )
     parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
 
@@ -247,6 +257,112 @@ def _demo(options: argparse.Namespace) -> None:
     from fnn_jax.demo import run_demo
 
     run_demo(options.output, options.directory, options.scan, options.weights)
+
+
+FORMS = "mp4, avi, mov, mkv, webm, gif, npy, npz, zarr, or a folder of images"
+
+
+def _add_prediction(parser: argparse.ArgumentParser) -> None:
+    """What predictions of all kinds understand."""
+    parser.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+    parser.add_argument(
+        "--quality",
+        nargs="+",
+        choices=("reliable", "oriented"),
+        help="only units with these published properties; see docs/units.md",
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("crop", "pad", "stretch"),
+        default="crop",
+        help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
+    )
+    parser.add_argument(
+        "--perspectives", metavar="NPY", help="z-scored pupil position (x, y), [T, 2] or [2]; default zeros"
+    )
+    parser.add_argument(
+        "--modulations",
+        metavar="NPY",
+        help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
+    )
+    parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tensorfloat32", "bfloat16"),
+        default="float32",
+        help="the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
+    )
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+
+
+def _add_predict(verbs) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="responses of a twin's units to videos",
+        description=f"Predicts the responses of all units to each frame of one or more videos ({FORMS}). Videos become "
+        "gray, 144 x 256 pixels and 30 frames a second; what was done to each is printed. OUT decides the format: .npy "
+        "(one video, [frames, units]), .npz (an array for each video, and the table of units) or .zarr (for xarray).",
+    )
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help=FORMS)
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .npy, .npz or .zarr")
+    parser.add_argument("--frames-per-second", type=float, metavar="HZ", help="of the input, where it does not say")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file OUT that is there (not a .zarr)")
+    _add_weights(parser)
+    _add_prediction(parser)
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from fnn_jax.commands import predict
+
+    predict(options)
+
+
+def _add_screen(verbs) -> None:
+    parser = verbs.add_parser(
+        "screen",
+        help="many stimuli, on every device, to disk",
+        description="Predicts the responses of one or several scans to many stimuli, and writes them to a zarr folder "
+        "that xarray reads. Killed at any moment and started again with the same arguments, it goes on where it was. "
+        "Several processes, also on several machines, may work on one OUT.",
+    )
+    parser.add_argument(
+        "stimuli",
+        nargs="+",
+        metavar="STIMULI",
+        help=f"a folder of videos, a .npy [S, T, 144, 256], or videos ({FORMS})",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write, such as screen.zarr")
+    _add_weights(parser, several=True)
+    parser.add_argument(
+        "--reduce",
+        choices=("frames", "mean", "max"),
+        default="frames",
+        help="keep every frame, or the mean or maximum over each interval (%(default)s)",
+    )
+    parser.add_argument(
+        "--intervals", nargs="+", metavar="START:STOP", help="frames, such as 15:45; default: the whole stimulus"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="stimuli at once; default: from the memory at hand")
+    parser.add_argument(
+        "--errors",
+        choices=("record", "raise"),
+        default="record",
+        help="note a broken stimulus and go on, or stop (%(default)s)",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several processes under SLURM, OpenMPI, Kubernetes or on TPUs",
+    )
+    _add_prediction(parser)
+    parser.set_defaults(run=_screen)
+
+
+def _screen(options: argparse.Namespace) -> None:
+    from fnn_jax.commands import screen
+
+    screen(options)
 
 
 if __name__ == "__main__":

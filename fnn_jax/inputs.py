@@ -48,9 +48,14 @@ class CheckedInputs(NamedTuple):
 
 
 def check_inputs(
-    stimuli: Any, perspectives: Any, modulations: Any, config: NetworkConfig, traceable: bool = True
+    stimuli: Any,
+    perspectives: Any,
+    modulations: Any,
+    config: NetworkConfig,
+    traceable: bool = True,
+    values: bool = True,
 ) -> CheckedInputs:
-    """Check shapes and values of the inputs of ``predict``.
+    """Check shapes and values of the inputs of ``predict``; without ``values``, shapes and types alone.
 
     Arrays that JAX is tracing have no values yet; only their shapes and types are checked, where ``traceable``.
 
@@ -63,10 +68,14 @@ def check_inputs(
             "predict, features and step work on values, not inside jax.jit, grad or vmap. Use twin.rollout there."
         )
     stimuli, stimuli_batch = _check_stimuli(_as_array("stimuli", stimuli), config)
+    if values:
+        _check_pixels(stimuli)
     frames = stimuli.shape[0]
-    perspectives, eye_batch = _check_trace("perspectives", perspectives, frames, config.perspective.eye_features)
+    perspectives, eye_batch = _check_trace(
+        "perspectives", perspectives, frames, config.perspective.eye_features, values
+    )
     behaviour_features = config.modulation.behaviour_features
-    modulations, behaviour_batch = _check_trace("modulations", modulations, frames, behaviour_features)
+    modulations, behaviour_batch = _check_trace("modulations", modulations, frames, behaviour_features, values)
 
     sizes = {
         name: array.shape[1]
@@ -147,19 +156,16 @@ def _check_stimuli(stimuli: Any, config: NetworkConfig) -> tuple[Any, bool]:
         raise ValueError(f"{got}. The network reads {channels} channel: convert colour to gray first.")
     if 0 in stimuli.shape:
         raise ValueError(f"{got}, with at least one frame and one video.")
-    _check_pixels(stimuli)
-    return stimuli, is_batch
-
-
-def _check_pixels(stimuli: Any) -> None:
-    if stimuli.dtype == np.uint8:
-        return
-    if not jnp.issubdtype(stimuli.dtype, jnp.floating):
+    if stimuli.dtype != np.uint8 and not jnp.issubdtype(stimuli.dtype, jnp.floating):
         raise TypeError(
             f"stimuli has the dtype {stimuli.dtype}; expected uint8, or floats in [0, 1]. "
             "Where its values run from 0 to 255: stimuli.astype(np.uint8)."
         )
-    if isinstance(stimuli, jax.core.Tracer):
+    return stimuli, is_batch
+
+
+def _check_pixels(stimuli: Any) -> None:
+    if stimuli.dtype == np.uint8 or isinstance(stimuli, jax.core.Tracer):
         return
     for start in range(0, len(stimuli), FRAMES_PER_CHECK):
         block = np.asarray(stimuli[start : start + FRAMES_PER_CHECK], np.float32)
@@ -176,7 +182,7 @@ def _check_pixels(stimuli: Any) -> None:
             )
 
 
-def _check_trace(name: str, trace: Any, frames: int, features: int) -> tuple[Any, bool]:
+def _check_trace(name: str, trace: Any, frames: int, features: int, values: bool) -> tuple[Any, bool]:
     if trace is None:
         return None, False
     trace = _as_array(name, trace)
@@ -196,7 +202,7 @@ def _check_trace(name: str, trace: Any, frames: int, features: int) -> tuple[Any
     trace = trace if is_batch else trace[:, None]
     if trace.shape[1] == 0:
         raise ValueError(f"{got}, with at least one trace.")
-    if not isinstance(trace, jax.core.Tracer):
+    if values and not isinstance(trace, jax.core.Tracer):
         bad = np.flatnonzero(~np.isfinite(np.asarray(trace, np.float32)).all((1, 2)))
         if bad.size:
             shown = ", ".join(map(str, bad[:10])) + (", ..." if bad.size > 10 else "")

@@ -2,10 +2,14 @@
 
 import copy
 import functools
+import hashlib
+import json
 import os
 import threading
+import time
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,11 +19,12 @@ import pandas as pd
 from flax import nnx
 from tqdm.auto import tqdm
 
+from fnn_jax import sizes
 from fnn_jax.config import NetworkConfig
 from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network, NetworkState, Output
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.model.network import Inputs, Network, NetworkState, Output
+from fnn_jax.model.parameters import named_parameters, network_from_parameters, parameter_arrays
 from fnn_jax.store import Store, check_table, choose_scan, default_units, save_network
 from fnn_jax.units import choose_units, y_sign
 
@@ -75,6 +80,15 @@ class Twin:
         """Whether the network still has the arrays that the twin was made with."""
         now = jax.tree.leaves(self.network)
         return len(now) == len(self._given) and all(a is ref() for a, ref in zip(now, self._given, strict=True))
+
+    def fingerprint(self) -> str:
+        """A hash of all parameters and of the units' numbers: equal for twins that predict the same."""
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, array in sorted(parameter_arrays(self.network).items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(self.units.index.to_numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def config(self) -> NetworkConfig:
@@ -166,6 +180,8 @@ class Twin:
         *,
         periphery: str = "dark",
         stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
         progress: bool | None = None,
     ) -> np.ndarray:
         """Responses of all units to a video, or to a batch of videos.
@@ -177,6 +193,9 @@ class Twin:
             modulations: z-scored pupil radius and treadmill velocity, likewise.
             periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
             stream: one of the network's streams alone; default is the mean over their readouts.
+            precision: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, which are faster on accelerators only;
+                their errors stand in docs/speed.md.
+            chunk_frames: frames that go through the network together; None: from the memory at hand.
             progress: show a progress bar; by default for videos above 20 seconds, in a terminal.
 
         Returns:
@@ -189,7 +208,7 @@ class Twin:
         The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        (responses,) = self._run(checked, periphery, stream, (), progress)
+        (responses,) = self._run(checked, periphery, stream, (), precision, chunk_frames, progress)
         return responses if checked.is_batch else responses[:, 0]
 
     def features(
@@ -201,6 +220,8 @@ class Twin:
         *,
         periphery: str = "dark",
         stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
         progress: bool | None = None,
     ) -> dict[str, np.ndarray]:
         """Outputs of inner stages for every frame; inputs as for ``predict``.
@@ -215,7 +236,7 @@ class Twin:
         """
         names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        _, *features = self._run(checked, periphery, stream, names, progress)
+        _, *features = self._run(checked, periphery, stream, names, precision, chunk_frames, progress)
         features = features if checked.is_batch else [array[:, 0] for array in features]
         return dict(zip(names, features, strict=True))
 
@@ -225,19 +246,22 @@ class Twin:
         periphery: str,
         stream: int | None,
         names: tuple[str, ...],
+        precision: str,
+        chunk_frames: int | None,
         progress: bool | None,
     ) -> list[np.ndarray]:
         """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
-        self.network.check_options(stream, periphery, names)
+        self.network.check_options(stream, periphery, names, precision)
+        length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
         with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
             state = self.init_state(checked.batch)
         results: list[np.ndarray] = []
         quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
         with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
-            for start in range(0, checked.frames, CHUNK_FRAMES):
-                stop = min(start + CHUNK_FRAMES, checked.frames)
-                inputs = Inputs(*checked.chunk(start, stop, CHUNK_FRAMES, self.config, self._dtype))
-                state, output = self._rollout(state, inputs, stream, periphery, names)
+            for start in range(0, checked.frames, length):
+                stop = min(start + length, checked.frames)
+                inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
+                state, output = self._rollout(state, inputs, stream, periphery, names, precision)
                 arrays = [output.responses, *(output.features[name] for name in names)]
                 if not results:
                     results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
@@ -254,6 +278,7 @@ class Twin:
         *,
         periphery: str = "dark",
         stream: int | jax.Array | None = None,
+        precision: str = "float32",
         key: jax.Array | None = None,
     ) -> jax.Array:
         """``predict`` on JAX arrays, for ``jax.jit``, ``jax.grad`` and ``jax.vmap``: gradients reach the pixels.
@@ -273,7 +298,7 @@ class Twin:
             jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
         )
         state = self.network.init_state(checked.batch, key)
-        _, output = self.network.rollout(state, inputs, stream=stream, periphery=periphery)
+        _, output = self.network.rollout(state, inputs, stream=stream, periphery=periphery, precision=precision)
         return output.responses if checked.is_batch else output.responses[:, 0]
 
     def init_state(self, batch: int = 1) -> NetworkState:
@@ -313,21 +338,65 @@ class Twin:
         responses = np.asarray(output.responses[0])
         return state, responses if checked.is_batch or batch > 1 else responses[0]
 
+    def compile(
+        self,
+        batch: int = 1,
+        *,
+        stimuli: Any = np.uint8,
+        periphery: str = "dark",
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+    ) -> float:
+        """Compile ``predict`` now instead of at its first call, by predicting a chunk of black frames.
+
+        Args:
+            batch: videos at once; each number is a program of its own. Lengths of videos need none.
+            stimuli: dtype of the frames that will come, uint8 or a float.
+            periphery, precision, chunk_frames: as they will be given to ``predict``.
+
+        Returns:
+            Seconds that it took. With ``fnn_jax.enable_compilation_cache()`` the next process takes a fraction.
+        """
+        size = self.config.stimulus_height, self.config.stimulus_width, self.config.stimulus_channels
+        begin = time.perf_counter()
+        black = np.zeros((1, batch, *size), stimuli)
+        self.predict(black, periphery=periphery, precision=precision, chunk_frames=chunk_frames, progress=False)
+        return time.perf_counter() - begin
+
+    def export_program(self, path: str | os.PathLike, *, periphery: str = "dark", overwrite: bool = False) -> Path:
+        """Write the twin as compiled-anywhere programs and weights that need only JAX, for CPU, CUDA and TPU.
+
+        See ``fnn_jax.exporting.export_program``, and docs/programs.md for reading it.
+        """
+        from fnn_jax.exporting import export_program
+
+        return export_program(self, path, periphery=periphery, overwrite=overwrite)
+
+    def _device(self) -> jax.Device:
+        return next(iter(jax.tree.leaves(self.network)[0].devices()))
+
     @property
     def _dtype(self):
         return self.network.perspective.monitor.center.dtype
 
     def _rollout(
-        self, state: NetworkState, inputs: Inputs, stream: int | None, periphery: str, features: tuple[str, ...]
+        self,
+        state: NetworkState,
+        inputs: Inputs,
+        stream: int | None,
+        periphery: str,
+        features: tuple[str, ...],
+        precision: str = "float32",
     ) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
         with jax.ensure_compile_time_eval():  # see _run
             now = jax.tree.leaves(self.network)
             if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
-                network, core = _fold(self.network)
+                network, core = fold(self.network)
                 self._folded = (now, *jax.tree.flatten(network), core)
             _, leaves, structure, _ = self._folded
-            return _rollout(leaves, state, inputs, stream, structure=structure, periphery=periphery, features=features)
+            options = {"periphery": periphery, "features": features, "precision": precision}
+            return compiled_rollout(leaves, state, inputs, stream, structure=structure, **options)
 
 
 class _FoldedCore:
@@ -352,8 +421,11 @@ def _fold_core(core: nnx.Module) -> _FoldedCore:
     return folded
 
 
-def _fold(network: Network) -> tuple[Network, _FoldedCore]:
-    """The network with its weights normalised. The readout has none to normalise: its arrays stay the same ones."""
+def fold(network: Network) -> tuple[Network, _FoldedCore]:
+    """The network with its weights normalised, and the core to hold on to, which twins share.
+
+    The readout has no weights to normalise: its arrays stay the same ones.
+    """
     network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
     network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
     core = _fold_core(network.core)
@@ -361,8 +433,13 @@ def _fold(network: Network) -> tuple[Network, _FoldedCore]:
     return network, core
 
 
-@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features"))
-def _rollout(leaves, state, inputs, stream, *, structure, periphery, features):
-    # Flat parameters, because dispatching a module costs ten times more; compiled once for all twins of one shape.
+@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
+def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, features, precision):
+    """``Network.rollout`` of one chunk of frames, whatever their number.
+
+    It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
+    one shape.
+    """
     network = jax.tree.unflatten(structure, leaves)
-    return network.rollout(state, inputs, stream=stream, periphery=periphery, features=features)
+    options = {"periphery": periphery, "features": features, "precision": precision}
+    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)

@@ -15,18 +15,22 @@ PACKAGE = ROOT / "fnn_jax"
 
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
-    {"config", "version", "files"},
+    {"config", "version", "files", "videos", "program"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
-    {"model.parameters"},
+    {"model.parameters", "sizes"},
     {"checkpoint"},
     {"store", "inputs", "download"},
     {"twin", "cache"},
-    {"properties"},
+    {"exporting", "screen.source", "screen.reduction", "screen.results"},
+    {"screen.predictor", "screen.store"},
+    {"screen.work"},
+    {"screen.run"},
+    {"properties", "compilation"},
     {"microns"},
-    {"demo", "verify"},
+    {"demo", "verify", "commands"},
     {"cli"},
 ]
 MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
@@ -91,7 +95,8 @@ def run(code):
 
 
 def test_import_loads_neither_torch_nor_matplotlib():
-    code = "import sys, fnn_jax, fnn_jax.microns; print(*{'torch', 'matplotlib', 'PIL'} & set(sys.modules))"
+    late = {"torch", "matplotlib", "PIL", "av", "zarr", "xarray"}
+    code = f"import sys, fnn_jax, fnn_jax.microns; print(*{late} & set(sys.modules))"
     assert run(code) == []
 
 
@@ -122,5 +127,5 @@ def test_runtime_dependencies_are_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     allowed = {"jax", "flax", "optax", "numpy", "orbax-checkpoint", "pandas", "tqdm", "matplotlib", "jaxtyping"}
-    allowed |= {"pooch", "filelock"}
+    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers"}
     assert names == allowed

@@ -108,10 +108,10 @@ def test_step_of_a_batch(twin, video):
 
 def test_one_compilation_for_every_length(twin, video):
     twin.predict(video[:3])
-    compiled = twin_module._rollout._cache_size()
+    compiled = twin_module.compiled_rollout._cache_size()
     for frames in (1, 9, FRAMES):
         twin.predict(video[:frames])
-    assert twin_module._rollout._cache_size() == compiled
+    assert twin_module.compiled_rollout._cache_size() == compiled
 
 
 def test_long_videos_are_read_in_chunks(twin, monkeypatch, tmp_path):

@@ -18,11 +18,12 @@ from fnn_jax.model import winograd
 from fnn_jax.model.layers import (
     Conv,
     InterGroup,
+    asked_precision,
     dropout_mask,
-    full_precision,
     group_concatenate,
     nonlinearity,
     on_cpu,
+    product,
 )
 
 MAX_LOGIT = 40  # the exponential of any smaller number, and of its negative, is a float32, and so is their sum
@@ -255,7 +256,7 @@ class Recurrent(nnx.Module):
         gate_bias = jnp.concatenate([gate.grouped_bias() for gate in gates], axis=-1)[:, None, None, :]
 
         def step(state, inputs):
-            x = jnp.tanh(jnp.einsum("ihwc,oidc->ohwd", state.hidden, hidden_blocks) + inputs)
+            x = jnp.tanh(product("ihwc,oidc->ohwd", state.hidden, hidden_blocks) + inputs)
             dropped = x if noise is None else x * noise.inputs[:, None, None]
             z = convolve(jnp.concatenate([dropped, state.hidden], axis=-1))
             a = _attend(*jnp.split(_map_groups(z, attention_maps), 3, axis=-1), self.scale[...])
@@ -280,14 +281,15 @@ def _channels_last(maps: Float[Array, "time groups height width c"]) -> Float[Ar
 
 def _map_groups(x, kernel):
     """A 1 x 1 map inside each group."""
-    return jnp.einsum("ghwi,gio->ghwo", x, kernel[:, 0, 0])
+    return product("ghwi,gio->ghwo", x, kernel[:, 0, 0])
 
 
 def _convolution(kernel, height, width):
     """Convolution inside each group, zero-padded, as a function of maps ``[group, height, width, channel]``."""
     size = kernel.shape[1]
     made = len(winograd.TWO.outputs)
-    if size == winograd.TAPS and height % made == width % made == 0 and on_cpu():
+    fits = size == winograd.TAPS and height % made == width % made == 0
+    if fits and on_cpu() and asked_precision() == "float32":
         return functools.partial(_convolve_tiles, kernels=_tile_kernels(kernel))
     return functools.partial(_convolve_groups, kernel=kernel)
 
@@ -298,7 +300,7 @@ def _convolve_groups(x, kernel):
     size = kernel.shape[1]
     x = jnp.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
     return sum(
-        jnp.einsum("ghwi,gio->ghwo", x[:, i : i + height, j : j + width], kernel[:, i, j])
+        product("ghwi,gio->ghwo", x[:, i : i + height, j : j + width], kernel[:, i, j])
         for i in range(size)
         for j in range(size)
     )
@@ -318,7 +320,7 @@ def _convolve_tiles(x, kernels):
     tiles = []
     for row in winograd.transform(winograd.TWO.inputs, winograd.windows(x, 1, made)):
         tiles += winograd.transform(winograd.TWO.inputs, winograd.windows(row, 2, made))
-    products = jnp.einsum("kghwi,kgio->kghwo", jnp.stack(tiles), kernels)
+    products = product("kghwi,kgio->kghwo", jnp.stack(tiles), kernels)
     size = len(winograd.TWO.inputs)
     rows = winograd.transform(winograd.TWO.outputs, [products[i * size : (i + 1) * size] for i in range(size)])
     columns = [winograd.transform(winograd.TWO.outputs, list(row)) for row in rows]
@@ -333,48 +335,47 @@ def _attend(query, key, value, scale):
     query, key, value = (x.reshape(groups, height * width, channels) for x in (query, key, value))
 
     def maximum():
-        return jnp.einsum("gpc,gqc->gpq", query, key).max(-1, keepdims=True)
+        return product("gpc,gqc->gpq", query, key).max(-1, keepdims=True)
 
     # On the unit sphere no logit exceeds the largest scale: unless that is huge, there is no maximum to look for.
     zeros = jnp.zeros((*query.shape[:-1], 1), query.dtype)
     shift = jax.lax.cond(jnp.abs(scale).max() < MAX_LOGIT, lambda: zeros, maximum)
-    attended = _average_by_similarity(query, key, value, jax.lax.stop_gradient(shift))
+    attended = _average_by_similarity(asked_precision(), query, key, value, jax.lax.stop_gradient(shift))
     return attended.reshape(groups, height, width, channels)
 
 
-@jax.custom_vjp
-def _average_by_similarity(query, key, value, shift):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _average_by_similarity(precision, query, key, value, shift):
     """Averages of the values with the weights ``exp(query . key - shift)``; any shift gives the same."""
-    # The sum of the weights is made as one more column of the values.
-    sums = jnp.einsum("gpq,gqc->gpc", _similarity(query, key, shift), _with_ones(value))
-    return sums[..., :-1] / sums[..., -1:]
+    return _average_forward(precision, query, key, value, shift)[0]
 
 
-def _similarity(query, key, shift):
-    return jnp.exp(jnp.einsum("gpc,gqc->gpq", query, key) - shift)
+def _similarity(precision, query, key, shift):
+    return jnp.exp(product("gpc,gqc->gpq", query, key, precision) - shift)
 
 
 def _with_ones(value):
     return jnp.concatenate([value, jnp.ones((*value.shape[:-1], 1), value.dtype)], axis=-1)
 
 
-def _average_forward(query, key, value, shift):
-    sums = jnp.einsum("gpq,gqc->gpc", _similarity(query, key, shift), _with_ones(value))
+def _average_forward(precision, query, key, value, shift):
+    # The sum of the weights is made as one more column of the values.
+    sums = product("gpq,gqc->gpc", _similarity(precision, query, key, shift), _with_ones(value), precision)
     average = sums[..., :-1] / sums[..., -1:]
     return average, (query, key, value, shift, average, sums[..., -1:])
 
 
-@full_precision  # it is traced when the gradient is asked for, outside of what surrounded the forward pass
-def _average_backward(saved, g):
+def _average_backward(precision, saved, g):
     # The weights, by far the largest array, are computed anew instead of being kept for every frame.
     query, key, value, shift, average, total = saved
-    weights = _similarity(query, key, shift)
+    weights = _similarity(precision, query, key, shift)
     on_sums = jnp.concatenate([g, -(g * average).sum(-1, keepdims=True)], axis=-1) / total
-    on_logits = jnp.einsum("gpc,gqc->gpq", on_sums, _with_ones(value)) * weights
-    on_query = jnp.einsum("gpq,gqc->gpc", on_logits, key)
+    on_logits = product("gpc,gqc->gpq", on_sums, _with_ones(value), precision) * weights
+    on_query = product("gpq,gqc->gpc", on_logits, key, precision)
     # In this order the small operand is transposed and not the weights: half the time.
     on_key, on_value = (
-        jnp.einsum("gpc,gpq->gcq", a, b).swapaxes(-1, -2) for a, b in ((query, on_logits), (on_sums[..., :-1], weights))
+        product("gpc,gpq->gcq", a, b, precision).swapaxes(-1, -2)
+        for a, b in ((query, on_logits), (on_sums[..., :-1], weights))
     )
     return on_query, on_key, on_value, jnp.zeros_like(shift)
 

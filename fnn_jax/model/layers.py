@@ -22,6 +22,13 @@ from fnn_jax.model import winograd
 
 WEIGHT_NORM_EPS = 1e-5
 
+# What products of the core may be computed in, by the names that JAX has for it. Sums are float32 in all of them.
+PRECISIONS = {
+    "float32": jax.lax.Precision.HIGHEST,
+    "tensorfloat32": jax.lax.Precision.HIGH,  # 10 binary digits on NVIDIA GPUs, some 16 on TPUs
+    "bfloat16": jax.lax.Precision.DEFAULT,  # 7: the operands are bfloat16
+}
+
 # Each nonlinearity with the gain that gives unit variance to a standard normal input.
 _NONLINEARITIES = {
     "gelu": (lambda x: jax.nn.gelu(x, approximate=False), 1.7015043497085571),
@@ -41,6 +48,60 @@ def full_precision(function: Callable) -> Callable:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def asked_precision() -> str:
+    """The one of ``PRECISIONS`` that is set around the trace; float32 unless JAX's setting names another.
+
+    It is JAX's own setting because whatever JAX keeps of earlier traces is kept apart by it.
+    """
+    name = jax.config.jax_default_matmul_precision
+    return name if name in PRECISIONS else "float32"
+
+
+def product(spec: str, a: Array, b: Array, precision: str | None = None) -> Array:
+    """``jnp.einsum`` of two arrays in one of ``PRECISIONS``, by default the one that is asked for.
+
+    Rules for gradients name it: they are traced later, outside of what surrounded the forward pass.
+    """
+    precision = asked_precision() if precision is None else precision
+    if precision == "float32":
+        return jnp.einsum(spec, a, b, precision=PRECISIONS[precision])
+    return _fast_product(precision, spec, a, b)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _fast_product(precision, spec, a, b):
+    a, b = _as_operands(precision, a, b)
+    return jnp.einsum(spec, a, b, precision=PRECISIONS[precision], preferred_element_type=jnp.float32)
+
+
+def _fast_product_forward(precision, spec, a, b):
+    return _fast_product(precision, spec, a, b), _as_operands(precision, a, b)
+
+
+def _fast_product_backward(precision, spec, saved, g):
+    # The gradients are products in the same precision. By JAX's own rules g would stay as it is, and a product of
+    # float32 and bfloat16 is a slow one.
+    a, b = (operand.astype(g.dtype) for operand in saved)
+    inputs, out = spec.split("->")
+    first, second = inputs.split(",")
+    return (
+        _fast_product(precision, f"{out},{second}->{first}", g, b),
+        _fast_product(precision, f"{first},{out}->{second}", a, g),
+    )
+
+
+_fast_product.defvjp(_fast_product_forward, _fast_product_backward)
+
+
+def _as_operands(precision, *arrays):
+    if precision == "bfloat16":
+        return tuple(array.astype(jnp.bfloat16) for array in arrays)
+    if precision == "tensorfloat32" and on_cpu():
+        # A CPU has no TF32. Rounded like this it shows what an accelerator would give; it is slower than float32.
+        return tuple(jax.lax.reduce_precision(array, exponent_bits=8, mantissa_bits=10) for array in arrays)
+    return arrays
 
 
 class Buffer(nnx.Variable):
@@ -192,7 +253,8 @@ class Conv(WeightNormed):
         if self.padding == "edge":
             pad = (spatial - self.stride) // 2
             x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
-        if temporal == winograd.TAPS and frames >= len(winograd.FOUR.outputs) and self.padding == "zero" and on_cpu():
+        fits = temporal == winograd.TAPS and frames >= len(winograd.FOUR.outputs) and self.padding == "zero"
+        if fits and on_cpu() and asked_precision() == "float32":  # below that the transforms cost digits
             return self._add_bias(_convolve_frames(x, kernel, self.groups))
         # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
         # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.
@@ -228,7 +290,7 @@ def _convolve_frames(x, kernel, groups):
     outputs = []
     for group in range(groups):
         products = [
-            _convolve_same(jnp.split(a, groups, axis=-1)[group], jnp.split(k, groups, axis=-1)[group])
+            _convolve(jnp.split(a, groups, axis=-1)[group], jnp.split(k, groups, axis=-1)[group], 1, "zero")
             for a, k in zip(inputs, kernels, strict=True)
         ]
         outputs.append(winograd.interleave(winograd.transform(winograd.FOUR.outputs, products), 0))
@@ -236,42 +298,53 @@ def _convolve_frames(x, kernel, groups):
 
 
 def _convolve(x, kernel, stride, padding):
-    if kernel.shape[0] == stride == 1:
-        return x @ kernel[0, 0]
-    if padding == "zero":
-        return _convolve_same(x, kernel)
-    return _convolve_2d(x, kernel, stride, pad=0)
+    size = kernel.shape[0]
+    if size == stride == 1:
+        return product("thwi,io->thwo", x, kernel[0, 0])
+    precision, pad = asked_precision(), size // 2 if padding == "zero" else 0
+    if stride > 1 and precision == "float32":  # JAX's own rule for the gradient is as fast, once in the network
+        return _convolution(precision, x, kernel, pad, stride=stride)
+    return _convolve_2d(precision, stride, pad, x, kernel)
 
 
-def _convolve_2d(x, kernel, stride, pad):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _convolve_2d(precision, stride, pad, x, kernel):
+    """The steps fit the image: no rows or columns are left over."""
+    return _convolution(precision, x, kernel, pad, stride=stride)
+
+
+def _convolution(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel_spacing=1):
+    dtype = x.dtype
+    x, kernel = _as_operands(precision, x, kernel)
     # Zeros are left to the convolution: padded by hand it runs 5 times slower on a CPU.
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (stride, stride),
+        [(pad, pad)] * 2,
+        (input_spacing, input_spacing),
+        (kernel_spacing, kernel_spacing),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=PRECISIONS[precision],
+        preferred_element_type=dtype,
     )
 
 
-@jax.custom_vjp
-def _convolve_same(x, kernel):
-    return _convolve_2d(x, kernel, 1, kernel.shape[0] // 2)
+def _convolve_2d_forward(precision, stride, pad, x, kernel):
+    return _convolve_2d(precision, stride, pad, x, kernel), (x, kernel)
 
 
-def _convolve_same_forward(x, kernel):
-    return _convolve_same(x, kernel), (x, kernel)
-
-
-@full_precision  # it is traced when the gradient is asked for, outside of what surrounded the forward pass
-def _convolve_same_backward(saved, g):
+def _convolve_2d_backward(precision, stride, pad, saved, g):
     # The gradients are convolutions again. XLA derives the same ones, but inside a loop it leaves their operands in an
     # order for which it has no fast code on a CPU: 20 times slower. The barriers keep the order that is written here.
     x, kernel = saved
-    size = kernel.shape[0]
     flipped = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2))
     x, g_as_kernel = jax.lax.optimization_barrier((x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)))
-    on_kernel = _convolve_2d(x, g_as_kernel, 1, size // 2).transpose(1, 2, 0, 3)
-    return _convolve_2d(g, flipped, 1, size // 2), on_kernel
+    on_kernel = _convolution(precision, x, g_as_kernel, pad, kernel_spacing=stride).transpose(1, 2, 0, 3)
+    return _convolution(precision, g, flipped, kernel.shape[0] - 1 - pad, input_spacing=stride), on_kernel
 
 
-_convolve_same.defvjp(_convolve_same_forward, _convolve_same_backward)
+_convolve_2d.defvjp(_convolve_2d_forward, _convolve_2d_backward)
 
 
 class Linear(WeightNormed):

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import LstmState, draw_weights, fold_weight_norm, full_precision, on_cpu
+from fnn_jax.model.layers import PRECISIONS, LstmState, draw_weights, fold_weight_norm, full_precision, on_cpu
 from fnn_jax.model.modulation import Modulation, ModulationNoise
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
@@ -138,6 +138,8 @@ class Network(nnx.Module):
         stream: int | np.integer | Array | None = None,
         periphery: str = "dark",
         features: Sequence[str] = (),
+        chunk_frames: int | None = None,
+        precision: str = "float32",
     ) -> tuple[NetworkState, Output]:
         """Responses to all frames of ``inputs``, ``[time, batch, ...]``, continuing from ``state``.
 
@@ -149,28 +151,34 @@ class Network(nnx.Module):
             periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
             features: names out of ``feature_names``; arrays come as ``[time, batch, stream, ...]``, channels last
                 (``retina`` has no stream axis; with ``stream`` that axis has length 1).
+            chunk_frames: how many frames go through the feedforward part together; more need more memory. Default:
+                about as many as are fastest on a CPU.
+            precision: of the products of the core: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, in which
+                accelerators are faster (CPUs are not) and operands have 10 or 7 binary digits after the point. Sums
+                and everything else are float32, and all of it where the core is not concerned.
 
         Returns:
             The state after the last frame, and ``Output``.
 
         Raises:
-            ValueError: a name, periphery or stream that does not exist. A stream that is being traced is not checked;
-                out of range it is clamped.
+            ValueError: a name, periphery, stream or precision that does not exist, or a precision below that of
+                float64 parameters. A stream that is being traced is not checked; out of range it is clamped.
         """
-        self.check_options(stream, periphery, features)
+        self.check_options(stream, periphery, features, precision)
         network = fold_weight_norm(self)
 
         def advance(state, inputs):
-            return network._advance(state, inputs, stream, periphery, tuple(features))
+            return network._advance(state, inputs, stream, periphery, tuple(features), precision)
 
-        return _over_chunks(advance, state, inputs, _chunk_length(inputs.stimulus.shape[0]))
+        length = _chunk_length(inputs.stimulus.shape[0]) if chunk_frames is None else chunk_frames
+        return _over_chunks(advance, state, inputs, length)
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
         state, output = self.rollout(state, jax.tree.map(lambda a: a[None], inputs), **options)
         return state, jax.tree.map(lambda a: a[0], output)
 
-    def check_options(self, stream: Any, periphery: str, features: Sequence[str]) -> None:
+    def check_options(self, stream: Any, periphery: str, features: Sequence[str], precision: str = "float32") -> None:
         """Raise what ``rollout`` raises for these options."""
         if periphery not in PERIPHERIES:
             raise ValueError(f"periphery is {periphery!r}; expected one of {tuple(PERIPHERIES)}.")
@@ -183,8 +191,13 @@ class Network(nnx.Module):
         unknown = [name for name in features if name not in self.feature_names]
         if unknown:
             raise ValueError(f"features has unknown names {unknown}; expected names out of {self.feature_names}.")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision!r}; expected one of {tuple(PRECISIONS)}.")
+        dtype = self.perspective.monitor.center.dtype
+        if precision != "float32" and dtype != jnp.float32:
+            raise ValueError(f"precision is {precision!r}, but parameters are {dtype}; leave it at 'float32'.")
 
-    def _advance(self, state, inputs, stream, periphery, names):
+    def _advance(self, state, inputs, stream, periphery, names, precision):
         """A chunk of frames: videos one by one, inside each its streams one by one."""
         position = self.readout.position
         streams = (self.modulation, self.core, self.readout.feature)
@@ -210,7 +223,8 @@ class Network(nnx.Module):
                 modulation_noise, core_noise = (None, None) if noise is None else noise
                 behaviour = inputs.behaviour.astype(dtype)
                 modulation_state, vector = modulation(modulation_state, behaviour, modulation_noise)
-                core_state, maps, features = core(core_state, retina, vector, core_noise)
+                with jax.default_matmul_precision(precision):
+                    core_state, maps, features = core(core_state, retina, vector, core_noise)
                 readout = feature(maps, positions)
                 features |= {"modulation": vector, "readout": readout}
                 return (modulation_state, core_state), readout, {n: features[n] for n in names if n != "retina"}

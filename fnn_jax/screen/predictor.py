@@ -1,0 +1,283 @@
+"""Batches of videos through one or several twins, on all devices of this process.
+
+The device never waits for the host: a batch is dispatched before the results of the one before are fetched.
+"""
+
+import collections
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fnn_jax import sizes
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.network import Inputs, Network, NetworkState
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.screen.reduction import RUNNING
+from fnn_jax.screen.source import Loaded
+from fnn_jax.twin import Twin, compiled_rollout, fold
+
+IN_FLIGHT = 2  # batches that are dispatched before the results of the first are waited for
+
+
+class _Dispatched(NamedTuple):
+    batch: Sequence[Loaded]
+    results: list[Any]  # for each twin an array [videos, intervals, units], or chunks [frames, videos, units]
+
+
+class Predictor:
+    """Responses of twins of one architecture; all units of all twins in one row.
+
+    Args:
+        twins: their numbers of units may differ: the program is compiled once, for the largest.
+        reduce: see ``Screen``.
+        batch_size: videos at once, over all devices; None: from the memory at hand.
+    """
+
+    def __init__(
+        self,
+        twins: Sequence[Twin],
+        *,
+        reduce: str | Callable | None,
+        periphery: str,
+        stream: int | None,
+        precision: str,
+        batch_size: int | None = None,
+        chunk_frames: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        self.devices = list(jax.local_devices() if devices is None else devices)
+        self.config = twins[0].config
+        self.num_units = [twin.num_units for twin in twins]
+        if batch_size is None:
+            batch_size = sizes.batch_size(self.config, self.devices[0]) * len(self.devices)
+        self.batch_size = self._divisible(batch_size)
+        self.chunk_frames = chunk_frames
+        self._mesh = Mesh(np.array(self.devices), ("video",))
+        self._reduce = jax.jit(reduce) if callable(reduce) else reduce
+        self._options = {"periphery": periphery, "features": (), "precision": precision}
+        self._stream = None if stream is None else self._put(np.int32(stream))
+        self.dtype = np.dtype(twins[0].network.perspective.monitor.center.dtype)
+        self._leaves, self._cores = [], []
+        for twin in twins:
+            network, core = fold(_with_units(twin.network, max(self.num_units)))
+            leaves, self._structure = jax.tree.flatten(network)
+            self._leaves.append([self._put(leaf) for leaf in leaves])
+            self._cores.append(core)
+        self._init_state = twins[0].network.init_state
+        self._states: dict[int, NetworkState] = {}
+
+    def description(self) -> str:
+        """What computes, for the record."""
+        kinds = ", ".join(sorted({device.device_kind for device in self.devices}))
+        return f"{len(self.devices)} x {kinds}, jax {jax.__version__}, batches of {self.batch_size}"
+
+    def responses(self, batches: Iterable[Sequence[Loaded]]) -> Iterator[list[np.ndarray]]:
+        """For each batch of at most ``batch_size`` videos, in order: of each video its responses ``[frames, units]``,
+        or, reduced, ``[intervals, ..., units]``.
+
+        When the memory of the device does not suffice, batches are cut in two, and a warning says so.
+        """
+        waiting = collections.deque()
+        for batch in batches:
+            waiting.append(self._dispatch_or_none(batch) or batch)
+            if len(waiting) > IN_FLIGHT - 1:
+                yield self._fetch(waiting)
+        while waiting:
+            yield self._fetch(waiting)
+
+    def _fetch(self, waiting: collections.deque) -> list[np.ndarray]:
+        first = waiting.popleft()
+        if isinstance(first, _Dispatched):
+            try:
+                return self._collect(first)
+            except jax.errors.JaxRuntimeError as error:
+                _require_out_of_memory(error)
+                first = first.batch
+        for index, other in enumerate(waiting):  # nothing else may hold memory meanwhile
+            waiting[index] = other.batch if isinstance(other, _Dispatched) else other
+        return self._in_smaller_batches(first)
+
+    def _dispatch_or_none(self, batch: Sequence[Loaded]) -> _Dispatched | None:
+        try:
+            return self._dispatch(batch)
+        except jax.errors.JaxRuntimeError as error:
+            _require_out_of_memory(error)
+            return None
+
+    def _in_smaller_batches(self, batch: Sequence[Loaded]) -> list[np.ndarray]:
+        while True:
+            try:
+                parts = [batch[i : i + self.batch_size] for i in range(0, len(batch), self.batch_size)]
+                return [result for part in parts for result in self._collect(self._dispatch(part))]
+            except jax.errors.JaxRuntimeError as error:
+                _require_out_of_memory(error)
+                if self.batch_size <= len(self.devices):
+                    raise
+                self.batch_size = self._divisible(self.batch_size // 2)
+                self._states.clear()
+                warnings.warn(
+                    f"Out of memory: the screen goes on in batches of {self.batch_size}. Give batch_size="
+                    f"{self.batch_size} to begin with them.",
+                    stacklevel=2,
+                )
+
+    def _divisible(self, batch_size: int) -> int:
+        count = len(self.devices)
+        return max(1, round(batch_size / count)) * count
+
+    def _dispatch(self, batch: Sequence[Loaded]) -> _Dispatched:
+        """Start a batch; the last chunk of each video is filled up, and so are missing videos of the batch."""
+        size = self.batch_size if len(batch) <= self.batch_size else len(batch)
+        length = self.chunk_frames or sizes.chunk_frames(self.config, self.devices[0], size // len(self.devices))
+        longest = max(loaded.inputs.frames for loaded in batch)
+        running = RUNNING.get(self._reduce) if isinstance(self._reduce, str) else None
+        states, results = [self._state(size)] * len(self._leaves), [None if running else []] * len(self._leaves)
+        if running:
+            counts = self._put(_padded_counts(batch, size, self.dtype), axis=0)
+            shape = (size, counts.shape[1], max(self.num_units))
+            results = [self._put(running.start(shape, self.dtype), axis=0)] * len(self._leaves)
+        with jax.transfer_guard("disallow"):
+            for start in range(0, longest, length):
+                inputs = Inputs(*(self._put(array, axis=1) for array in self._chunk(batch, size, start, length)))
+                inside = self._put(_inside(batch, size, start, length), axis=1) if running else None
+                for index, leaves in enumerate(self._leaves):
+                    states[index], responses = self._rollout(leaves, states[index], inputs)
+                    if running:
+                        results[index] = _add(results[index], responses, inside, running=running)
+                    else:
+                        results[index] = [*results[index], responses]
+            if running:
+                results = [_finish(result, counts, running=running) for result in results]
+        for array in jax.tree.leaves(results):
+            array.copy_to_host_async()
+        return _Dispatched(batch, results)
+
+    def _rollout(self, leaves, state, inputs):
+        if len(self.devices) == 1:
+            state, output = compiled_rollout(
+                leaves, state, inputs, self._stream, structure=self._structure, **self._options
+            )
+            return state, output.responses
+        options = tuple(self._options.items())
+        return _sharded_rollout(self._mesh, self._structure, options)(leaves, state, inputs, self._stream)
+
+    def _collect(self, dispatched: _Dispatched) -> list[np.ndarray]:
+        """Wait for a batch, and put the units of all twins in a row."""
+        batch, results = dispatched
+        if isinstance(self._reduce, str):
+            rows = [np.asarray(result)[..., :units] for result, units in zip(results, self.num_units, strict=True)]
+            return list(np.concatenate(rows, axis=-1)[: len(batch)])
+        if self._reduce is None:
+            rows = [np.concatenate(chunks)[..., :units] for chunks, units in zip(results, self.num_units, strict=True)]
+            rows = np.concatenate(rows, axis=-1)
+            return [rows[: loaded.inputs.frames, index] for index, loaded in enumerate(batch)]
+        videos = []
+        for index, loaded in enumerate(batch):
+            twins = []
+            for chunks, units in zip(results, self.num_units, strict=True):
+                responses = jnp.concatenate([chunk[:, index, :units] for chunk in chunks])
+                twins.append(np.stack([np.asarray(self._reduce(responses[a:b])) for a, b in loaded.spans()]))
+            videos.append(np.concatenate(twins, axis=-1))
+        return videos
+
+    def _chunk(self, batch, size, start, length):
+        """Stimulus, eye and behaviour of all videos, ``[frames, videos, ...]``."""
+        chunks = []
+        for loaded in batch:
+            frames = loaded.inputs.frames
+            begin = min(start, frames - 1)  # a video that has ended shows its last frame
+            stop = min(begin + length, frames)
+            chunks.append(loaded.inputs.chunk(begin, stop, length, self.config, self.dtype))
+        arrays = [np.concatenate(arrays, axis=1) for arrays in zip(*chunks, strict=True)]
+        missing = size - len(batch)
+        if missing:
+            arrays = [np.concatenate([a, np.zeros((length, missing, *a.shape[2:]), a.dtype)], axis=1) for a in arrays]
+        return arrays
+
+    def _state(self, size: int) -> NetworkState:
+        if size not in self._states:
+            self._states[size] = jax.tree.map(lambda array: self._put(array, axis=0), self._init_state(size))
+        return self._states[size]
+
+    def _sharding(self, axis: int | None) -> Any:
+        if len(self.devices) == 1:
+            return self.devices[0]
+        spec = PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, "video")
+        return NamedSharding(self._mesh, spec)
+
+    def _put(self, array: Any, axis: int | None = None) -> jax.Array:
+        """Onto the devices: cut along the axis of the videos, or the whole on each."""
+        return jax.device_put(array, self._sharding(axis))
+
+
+def _with_units(network: Network, num_units: int) -> Network:
+    """The network with units added that read nothing, so that networks of several scans have one program."""
+    missing = num_units - network.config.num_units
+    if not missing:
+        return network
+    arrays = named_parameters(network)
+    for name, array in arrays.items():
+        if name.startswith("readout."):
+            axis = 1 if name.startswith("readout.feature.") else 0
+            arrays[name] = jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
+    config = NetworkConfig.from_dict(network.config.to_dict() | {"num_units": num_units})
+    return network_from_parameters(config, arrays)
+
+
+@functools.lru_cache(maxsize=32)
+def _sharded_rollout(mesh, structure, options):
+    """The rollout with each device working on its own videos: no device waits for another."""
+
+    def rollout(leaves, state, inputs, stream):
+        state, output = compiled_rollout(leaves, state, inputs, stream, structure=structure, **dict(options))
+        return state, output.responses
+
+    by_video, by_frame = PartitionSpec("video"), PartitionSpec(None, "video")
+    return jax.jit(
+        jax.shard_map(
+            rollout,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), by_video, by_frame, PartitionSpec()),
+            out_specs=(by_video, by_frame),
+            check_vma=False,
+        )
+    )
+
+
+@functools.partial(jax.jit, static_argnames="running")
+def _add(value, responses, inside, *, running):
+    return running.add(value, responses, inside)
+
+
+@functools.partial(jax.jit, static_argnames="running")
+def _finish(value, counts, *, running):
+    return running.finish(value, counts)
+
+
+def _inside(batch: Sequence[Loaded], size: int, start: int, length: int) -> np.ndarray:
+    """Which frames of a chunk are inside each interval, ``[frames, videos, intervals]``."""
+    inside = np.zeros((length, size, len(batch[0].spans())), bool)
+    frame = np.arange(start, start + length)[:, None]
+    for index, loaded in enumerate(batch):
+        spans = np.array(loaded.spans())
+        inside[:, index] = (frame >= spans[:, 0]) & (frame < spans[:, 1])
+    return inside
+
+
+def _padded_counts(batch: Sequence[Loaded], size: int, dtype: Any) -> np.ndarray:
+    """Frames of each interval, ``[videos, intervals]``; 1 for missing videos."""
+    counts = np.ones((size, len(batch[0].spans())), dtype)
+    for index, loaded in enumerate(batch):
+        counts[index] = [stop - start for start, stop in loaded.spans()]
+    return counts
+
+
+def _require_out_of_memory(error: Exception) -> None:
+    if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
+        raise error

@@ -1,0 +1,100 @@
+"""What is kept of the responses to a stimulus: computed on the device, chunk by chunk.
+
+The mean and the maximum over intervals keep a running value. A function of the user sees all responses of an interval.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Running(NamedTuple):
+    """A reduction that goes along with the video.
+
+    ``start(shape)`` makes the value for ``shape = [videos, intervals, units]``; ``add(value, responses, inside)`` takes
+    responses ``[frames, videos, units]`` and, ``[frames, videos, intervals]``, which frames are inside;
+    ``finish(value, counts)`` gives the result, with the number of frames of each interval, ``[videos, intervals]``.
+    """
+
+    start: Callable
+    add: Callable
+    finish: Callable
+
+
+def _add_to_sum(total, responses, inside):
+    inside = inside.astype(responses.dtype)
+    return total + jnp.einsum("tnu,tnk->nku", responses, inside, precision=jax.lax.Precision.HIGHEST)
+
+
+def _add_to_maximum(maximum, responses, inside):
+    def one(inside):
+        return jnp.where(inside[..., None], responses, -jnp.inf).max(0)
+
+    return jnp.maximum(maximum, jnp.moveaxis(jax.lax.map(one, jnp.moveaxis(inside, -1, 0)), 0, 1))
+
+
+RUNNING = {
+    "mean": Running(np.zeros, _add_to_sum, lambda total, counts: total / counts[..., None]),
+    "max": Running(
+        lambda shape, dtype: np.full(shape, -np.inf, dtype), _add_to_maximum, lambda maximum, counts: maximum
+    ),
+}
+
+
+def check_reduction(reduce: Any) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what is no reduction."""
+    expected = (
+        f"expected None (every frame), {', '.join(map(repr, RUNNING))}, or a function of responses [frames, units]"
+    )
+    if isinstance(reduce, str):
+        if reduce not in RUNNING:
+            raise ValueError(f"reduce is {reduce!r}; {expected}.")
+    elif reduce is not None and not callable(reduce):
+        raise TypeError(f"reduce is {reduce!r}; {expected}.")
+
+
+def result_shape(reduce: Callable, span: tuple[int, int], dtype: Any) -> tuple[int, ...]:
+    """Shape that a user's function makes of an interval's responses, without its last axis, the units.
+
+    Raises:
+        ValueError: the function cannot be traced, or its last axis does not count the units.
+    """
+    frames = span[1] - span[0]
+    shapes = [_traced(reduce, frames, units, dtype).out_avals for units in (3, 5)]
+    if any(len(each) != 1 for each in shapes):
+        raise ValueError(f"reduce returns {len(shapes[0])} arrays; expected one, [..., units].")
+    (three,), (five,) = shapes
+    if three.shape[-1:] != (3,) or five.shape[-1:] != (5,) or three.shape[:-1] != five.shape[:-1]:
+        raise ValueError(
+            f"reduce makes {list(three.shape)} of responses [{frames}, 3]; expected [..., 3]: units as its last axis."
+        )
+    if not jnp.issubdtype(three.dtype, jnp.floating):
+        raise ValueError(f"reduce returns {three.dtype}; expected floats. Use .astype(responses.dtype).")
+    return three.shape[:-1]
+
+
+def describe(reduce: Any, span: tuple[int, int], dtype: Any) -> str:
+    """A name that tells reductions apart; of a function also by what it computes."""
+    if not callable(reduce):
+        return "frames" if reduce is None else reduce
+    traced = _traced(reduce, span[1] - span[0], 3, dtype)
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))  # addresses of Python functions
+    digest = hashlib.sha256(text.encode())
+    for constant in traced.consts:
+        digest.update(np.asarray(constant).tobytes())
+    return f"{getattr(reduce, '__name__', 'function')} {digest.hexdigest()[:16]}"
+
+
+def _traced(reduce, frames, units, dtype):
+    try:
+        return jax.make_jaxpr(reduce)(jax.ShapeDtypeStruct((frames, units), dtype))
+    except Exception as error:  # whatever a user's function raises
+        raise ValueError(
+            f"reduce cannot be traced by JAX for responses [{frames}, {units}]: {type(error).__name__}: {error}. "
+            "Expected a function written with jax.numpy, of a JAX array [frames, units]."
+        ) from error

@@ -1,0 +1,234 @@
+"""Large screens: many stimuli, one or several twins, every device; in memory or to disk."""
+
+import collections
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from fnn_jax.screen.predictor import Predictor
+from fnn_jax.screen.reduction import check_reduction, describe, result_shape
+from fnn_jax.screen.results import InMemory, Layout
+from fnn_jax.screen.source import Loaded, Source, as_intervals
+from fnn_jax.screen.store import ScreenStore
+from fnn_jax.screen.work import Block, Work
+from fnn_jax.twin import Twin
+
+LEAST_BLOCK = 16  # stimuli that are written together, at least
+ERRORS = ("record", "raise")
+WAIT_S = 1.0  # before it is looked again whether other processes have finished
+
+
+class Screen:
+    """Responses of twins to many stimuli.
+
+    >>> screen = Screen(twin, reduce="mean", intervals=(15, 45))
+    >>> responses = screen(videos).responses            # xarray, [stimulus, unit]
+    >>> screen(videos, "screen.zarr")                   # to disk; the same call again goes on where it was killed
+
+    Args:
+        twins: a twin, or several, such as those of several scans: their units stand in a row. ``twin.select`` chooses
+            units. Twins that were loaded from one folder share the weights of the core.
+        reduce: what is kept of the responses of each interval, computed on the device: ``"mean"``, ``"max"``, a
+            function written in JAX of responses ``[frames, units]`` that returns ``[..., units]``, or None: all frames.
+        intervals: ``(start, stop)`` in frames, or several such pairs, which make an axis ``interval``; None: the whole
+            stimulus. A ``Stimulus`` may have its own.
+        periphery, stream, precision: as for ``Twin.predict``.
+        batch_size: stimuli that are predicted together; None: from the memory at hand.
+        chunk_frames: frames that go through the network together; None: from the memory at hand.
+        devices: JAX devices of this process; None: all of them. Each takes its part of every batch.
+        errors: ``"record"`` a stimulus that turns out to be broken, with the reason, and go on; or ``"raise"``.
+        progress: show a progress bar; None: in terminals.
+
+    Raises:
+        TypeError, ValueError: options that do not exist, or twins that do not fit together.
+    """
+
+    def __init__(
+        self,
+        twins: Twin | Iterable[Twin],
+        *,
+        reduce: str | Callable | None = None,
+        intervals: Any = None,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        batch_size: int | None = None,
+        chunk_frames: int | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        errors: str = "record",
+        progress: bool | None = None,
+    ):
+        self.twins = [twins] if isinstance(twins, Twin) else list(twins)
+        _check_twins(self.twins)
+        check_reduction(reduce)
+        if intervals is not None and reduce is None:
+            raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
+        if errors not in ERRORS:
+            raise ValueError(f"errors is {errors!r}; expected one of {ERRORS}.")
+        for name, value in (("batch_size", batch_size), ("chunk_frames", chunk_frames)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}; expected a positive integer, or None.")
+        self.twins[0].network.check_options(stream, periphery, (), precision)
+        self.reduce, self.errors, self.progress = reduce, errors, progress
+        self.intervals = None if intervals is None else as_intervals(intervals)
+        self._has_interval_axis = intervals is not None and np.ndim(intervals) == 2
+        self._options = {"periphery": periphery, "stream": stream, "precision": precision}
+        self._sizes = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
+        self._predictor: Predictor | None = None
+        self._arrays: list[jax.Array] = []
+
+    def __call__(
+        self,
+        stimuli: Any,
+        out: str | os.PathLike | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        perspectives: Any = None,
+        modulations: Any = None,
+        fit: str = "crop",
+    ):
+        """Predict all stimuli.
+
+        Args:
+            stimuli: an array ``[S, T, H, W]`` (also on disk), a list or mapping of videos or of their paths, a folder
+                of videos, a generator; lengths may differ. Items may be ``Stimulus``.
+            out: folder to write, ``something.zarr``. One that is there is gone on with, if it is of the same screen.
+                Several processes may share it.
+            ids: names of the stimuli; default: keys, names of files, or numbers.
+            perspectives, modulations: shared by the stimuli, ``[T, 2]`` or constant, ``[2]``; or one for each: ``[S, T,
+                2]``, a list or a mapping from ids; default zeros.
+            fit: how videos of other sizes are fitted: ``"crop"``, ``"pad"`` or ``"stretch"``; see ``fnn_jax.videos``.
+
+        Returns:
+            ``xarray.Dataset`` with ``responses [stimulus, (time | interval,) unit]`` and the table of units; NaN after
+            the end of shorter stimuli, and where a stimulus could not be shown. With ``out``, it reads from there.
+
+        Raises:
+            TypeError, ValueError: stimuli that are seen to be wrong before the start, all of them reported together.
+            ScreenError: something else is at ``out``; it is kept.
+        """
+        source = Source(
+            stimuli,
+            self.twins[0].config,
+            ids=ids,
+            perspectives=perspectives,
+            modulations=modulations,
+            intervals=self.intervals,
+            fit=fit,
+        )
+        source.check()
+        predictor = self._current_predictor()
+        first = source.first()
+        results = {
+            "settings": self._settings(first, predictor, fit),
+            "record": {"computed_with": predictor.description()},
+            "layout": self._layout(first, predictor),
+            "units": self._units(),
+        }
+        sink = InMemory(**results) if out is None else ScreenStore(out, ids=source.ids, **results)
+        with Work(source, sink, self.errors) as work:
+            self._run(work, predictor)
+        failures = sink.errors()
+        if failures:
+            shown = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:3])
+            warnings.warn(
+                f"{len(failures)} stimuli could not be shown and are NaN ({shown}). All reasons: dataset.error.",
+                stacklevel=2,
+            )
+        return sink.dataset()
+
+    def _run(self, work: Work, predictor: Predictor) -> None:
+        quiet = None if self.progress is None else not self.progress
+        with tqdm(total=work.count, initial=work.num_done, unit="stimulus", desc="screen", disable=quiet) as bar:
+            work.verify_done(bar)
+            while True:
+                self._run_once(work, predictor, bar)
+                if not work.busy:
+                    return
+                time.sleep(WAIT_S)  # what other processes have is theirs, unless they die
+
+    def _run_once(self, work: Work, predictor: Predictor, bar: tqdm) -> None:
+        """Everything that no other process has."""
+        dispatched: collections.deque[tuple[Block, list[Loaded]]] = collections.deque()
+
+        def finish(block):
+            work.write(block)
+            bar.update(len(block.stimuli))
+
+        def batches():
+            for block in work.blocks():
+                parts = block.batches(predictor.batch_size)
+                if not parts:  # nothing in it can be shown
+                    finish(block)
+                dispatched.extend((block, part) for part in parts)
+                yield from parts
+
+        for responses in predictor.responses(batches()):
+            block, batch = dispatched.popleft()
+            if self.reduce is not None and not self._has_interval_axis:
+                responses = [each[0] for each in responses]
+            block.responses.update(zip((loaded.index for loaded in batch), responses, strict=True))
+            if not any(other is block for other, _ in dispatched):
+                finish(block)
+
+    def _current_predictor(self) -> Predictor:
+        """The one of the last call, unless a network was replaced or changed since."""
+        arrays = [leaf for twin in self.twins for leaf in jax.tree.leaves(twin.network)]
+        if self._predictor is None or list(map(id, arrays)) != list(map(id, self._arrays)):
+            self._predictor = Predictor(self.twins, reduce=self.reduce, **self._options, **self._sizes)
+            self._arrays = arrays
+        return self._predictor
+
+    def _layout(self, first: Loaded, predictor: Predictor) -> Layout:
+        if self.reduce is None:
+            inner, shape = ("time",), (first.inputs.frames,)
+        else:
+            inner, shape = (("interval",), (len(self.intervals),)) if self._has_interval_axis else ((), ())
+            if callable(self.reduce):
+                own = result_shape(self.reduce, first.spans()[0], predictor.dtype)
+                inner, shape = (*inner, *(f"axis{i}" for i in range(len(own)))), (*shape, *own)
+        block = predictor.batch_size * math.ceil(LEAST_BLOCK / predictor.batch_size)
+        return Layout(inner, shape, predictor.dtype, block)
+
+    def _settings(self, first: Loaded, predictor: Predictor, fit: str) -> dict[str, Any]:
+        """What decides the responses."""
+        return {
+            "twins": [f"{twin.name} {twin.fingerprint()}" for twin in self.twins],
+            "reduce": describe(self.reduce, first.spans()[0], predictor.dtype),
+            "intervals": self.intervals and [list(interval) for interval in self.intervals],
+            "interval_axis": self._has_interval_axis,
+            **self._options,
+            "dtype": str(predictor.dtype),
+            "fit": fit,
+        }
+
+    def _units(self) -> pd.DataFrame:
+        """The units of all twins in a row, with the scan that each is of."""
+        tables = [twin.units.reset_index().assign(scan=twin.name) for twin in self.twins]
+        table = pd.concat(tables, ignore_index=True)
+        return table[["scan", *(name for name in table if name != "scan")]]
+
+
+def _check_twins(twins: Sequence[Twin]) -> None:
+    if not twins:
+        raise ValueError("twins is empty; expected a twin, or several.")
+    for twin in twins:
+        if not isinstance(twin, Twin):
+            raise TypeError(f"twins holds {type(twin).__name__}; expected Twin, such as microns.scan(8, 5)[0].")
+
+    def architecture(twin):
+        return twin.config.to_dict() | {"num_units": None}, twin.network.perspective.monitor.center.dtype
+
+    others = [twin.name for twin in twins if architecture(twin) != architecture(twins[0])]
+    if others:
+        raise ValueError(
+            f"twins {others} have another architecture or precision than {twins[0].name}; screen them apart."
+        )
