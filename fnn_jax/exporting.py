@@ -31,8 +31,7 @@ from jax import export
 
 from fnn_jax import program
 from fnn_jax.files import file_digest, refuse_existing, whole_directory
-from fnn_jax.model import core, layers, network
-from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.layers import fold_weight_norm, traced_for
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network
 from fnn_jax.version import __version__
 
@@ -159,22 +158,8 @@ def _export(rollout: Callable, length: int, family: str, platforms: tuple[str, .
     def function(weights, state, stimulus, eye, behaviour):  # a new one each time: what JAX traced, it keeps
         return rollout(weights, state, stimulus, eye, behaviour, length=length)
 
-    with _traced_for(family), _without_paths():
+    with traced_for(family), _without_paths():
         return export.export(jax.jit(function), platforms=platforms)(*arguments)
-
-
-@contextlib.contextmanager
-def _traced_for(family: str) -> Iterator[None]:
-    """Trace with the formulations that are fast on these platforms, whatever this process runs on."""
-    modules = (layers, core, network)
-    before = [module.on_cpu for module in modules]
-    try:
-        for module in modules:
-            module.on_cpu = lambda: family == "cpu"
-        yield
-    finally:
-        for module, function in zip(modules, before, strict=True):
-            module.on_cpu = function
 
 
 @contextlib.contextmanager
@@ -202,7 +187,7 @@ def _description(twin: "Twin", periphery: str, state: dict[str, Any]) -> dict[st
         "written_by": f"fnn_jax {__version__}",
         "name": twin.name,
         "label": twin.label,
-        "provenance": _provenance(twin),
+        "provenance": twin.record(),
         "num_units": twin.num_units,
         "periphery": periphery,
         "gradients": False,
@@ -239,11 +224,3 @@ def _description(twin: "Twin", periphery: str, state: dict[str, Any]) -> dict[st
             for name, array in state.items()
         ],
     }
-
-
-def _provenance(twin: "Twin") -> dict[str, Any]:
-    provenance = dict(twin.provenance)
-    if not twin._is_as_given():
-        provenance.pop("weights", None)
-        provenance["changed"] = True
-    return provenance

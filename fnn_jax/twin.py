@@ -81,6 +81,14 @@ class Twin:
         now = jax.tree.leaves(self.network)
         return len(now) == len(self._given) and all(a is ref() for a, ref in zip(now, self._given, strict=True))
 
+    def record(self) -> dict[str, Any]:
+        """The provenance, which says so where the network was changed since."""
+        record = copy.deepcopy(self.provenance)
+        if not self._is_as_given():
+            record.pop("weights", None)
+            record["changed"] = True
+        return record
+
     def fingerprint(self) -> str:
         """A hash of all parameters and of the units' numbers: equal for twins that predict the same."""
         digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
@@ -116,10 +124,7 @@ class Twin:
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
-        record = {**self.provenance, "label": self.label}
-        if not self._is_as_given():
-            record.pop("weights", None)
-            record["changed"] = True
+        record = {**self.record(), "label": self.label}
         save_network(directory, self.network, scan=self.name, units=self.units, overwrite=overwrite, **record)
 
     def select(self, units: Any = None, *, unit_ids: Any = None) -> "Twin":

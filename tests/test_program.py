@@ -17,7 +17,7 @@ pytest.importorskip("flatbuffers", reason="JAX writes and reads exports with the
 from jax import export
 
 from fnn_jax import Twin, exporting, program
-from fnn_jax.model import core, layers, network
+from fnn_jax.model import layers
 
 FRAMES = 19
 
@@ -161,7 +161,6 @@ def test_what_is_in_the_folder(twin, folder, loaded, video):
 
 
 def test_exporting_leaves_no_trace(folder, twin, video, responses):
-    assert layers.on_cpu is core.on_cpu is network.on_cpu
     assert layers.on_cpu() == (jax.default_backend() == "cpu")
     assert jax.config.jax_traceback_in_locations_limit != 0
 
@@ -177,9 +176,9 @@ def test_gradients_are_refused(loaded, video):
 
 def test_a_changed_twin_says_so(twin):
     published = Twin(twin.network, provenance={"weights": "default", "animal_id": 1})
-    assert exporting._provenance(published) == published.provenance
+    assert published.record() == published.provenance
     published.network = jax.tree.map(lambda array: array + 0, published.network)
-    assert exporting._provenance(published) == {"animal_id": 1, "changed": True}
+    assert published.record() == {"animal_id": 1, "changed": True}
 
 
 def test_only_an_export_is_overwritten(twin, folder, copy, tmp_path, monkeypatch):

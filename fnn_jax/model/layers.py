@@ -7,9 +7,11 @@ Every layer is written for one stream. Its parameters may carry leading axes (th
 layer that is not folded gives the same numbers.
 """
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -271,9 +273,25 @@ class Conv(WeightNormed):
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
 
 
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
+
+
+@contextlib.contextmanager
+def traced_for(platform: str) -> Iterator[None]:
+    """Trace, inside the block, for another platform than that of this process: for exports.
+
+    What JAX traced before stays as it is: hand ``jax.jit`` a new function.
+    """
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
 def on_cpu() -> bool:
     """Whether the formulation that is fast on a CPU is asked for; all formulations give the same numbers."""
-    return jax.default_backend() == "cpu"
+    return (_platform.get() or jax.default_backend()) == "cpu"
 
 
 def _convolve_frames(x, kernel, groups):
