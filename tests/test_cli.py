@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fnn_jax import NetworkConfig, Twin, cli, demo
+from fnn_jax import NetworkConfig, Twin, cli, demo, open_screen
 from fnn_jax.demo import RANDOM, random_network
 
 
@@ -94,3 +94,72 @@ def test_demo_without_torch_and_with_other_weights(tmp_path, monkeypatch, capsys
     shown = capsys.readouterr().out
     assert RANDOM not in shown and "Next:" not in shown
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["responses.npz", "responses.png"]
+
+
+@pytest.fixture
+def reader(twin, tmp_path, monkeypatch):
+    """A folder with a small twin and two videos, one of them of another size."""
+    random = np.random.default_rng(0)
+    twin.save(tmp_path / "weights")
+    np.save(tmp_path / "a.npy", random.integers(0, 256, (9, 18, 32), dtype=np.uint8))
+    np.save(tmp_path / "b.npy", random.integers(0, 256, (5, 36, 70), dtype=np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_predict(reader, twin, capsys):
+    weights = ("--directory", "weights")
+    assert cli.main(["predict", "a.npy", "b.npy", "-o", "out.npz", *weights]) == 0
+    shown = capsys.readouterr().out
+    assert "b.npy: 5 frames of 36 x 70" in shown and "cropped" in shown
+    assert "[frames, units]: a [9, 7], b [5, 7]" in shown
+    result = np.load("out.npz")
+    expected = twin.predict(np.load("a.npy"))
+    np.testing.assert_array_equal(result["a"], expected)
+    assert result["units/readout_id"].tolist() == list(range(7))
+
+    np.save("eye.npy", np.float32([0.3, -0.2]))
+    options = ["--units", "5", "2", "--perspectives", "eye.npy", "--periphery", "extend"]
+    assert cli.main(["predict", "a.npy", "-o", "one.npy", *weights, *options]) == 0
+    eye = np.broadcast_to(np.float32([0.3, -0.2]), (9, 2))
+    some = twin.predict(np.load("a.npy"), eye, periphery="extend")[:, [5, 2]]
+    np.testing.assert_allclose(np.load("one.npy"), some, rtol=1e-5)
+
+    assert cli.main(["predict", "a.npy", "-o", "out.zarr", *weights]) == 0
+    np.testing.assert_allclose(open_screen("out.zarr").responses[0], expected, rtol=1e-6)
+    capsys.readouterr()
+    for arguments, message in (
+        (["a.npy", "-o", "out.npz"], "exists already and is kept"),
+        (["a.npy", "-o", "out.mat"], "expected a name that ends in .npy, .npz, .zarr"),
+        (["a.npy", "b.npy", "-o", "two.npy"], "holds one array, for 2 videos. Use .npz"),
+        (["c.mp4", "-o", "c.npy"], "c.mp4 does not exist"),
+        (["a.npy", "-o", "c.npy", "--units", "9"], "units holds 1 that this twin does not have"),
+    ):
+        assert cli.main(["predict", *arguments, *weights]) == 1
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
+    assert not (reader / "two.npy").exists() and not (reader / "c.npy").exists()
+    assert cli.main(["predict", "a.npy", "-o", "out.npz", "--overwrite", *weights]) == 0
+
+
+def test_screen(reader, twin, capsys):
+    (reader / "videos").mkdir()
+    for name in ("a.npy", "b.npy"):
+        (reader / name).rename(reader / "videos" / name)
+    options = ["--directory", "weights", "--scan", "all", "--reduce", "mean", "--intervals", "1:5", "-o", "out.zarr"]
+    for _ in range(2):
+        assert cli.main(["screen", "videos", *options]) == 0
+        shown = capsys.readouterr().out
+        assert "the first: a.npy: 9 frames of 18 x 32" in shown and "(stimulus 2, unit 7) in out.zarr" in shown
+    expected = twin.predict(np.load("videos/a.npy"))[1:5].mean(0)
+    np.testing.assert_allclose(open_screen("out.zarr").responses[0], expected, rtol=1e-6)
+    for arguments, message in (
+        (["videos", *options, "--fit", "pad"], 'fit: there "crop", here "pad"'),
+        (["videos", *options[:-1], "out"], "expected a name that ends in .zarr"),
+        (["videos", *options[:7], "5-1", "-o", "x.zarr"], "expected START:STOP in frames, such as 15:45"),
+        (["videos", *options[:7], "0:9", "-o", "x.zarr", "--errors", "raise"], "b.npy: the interval 0 to 9 ends after"),
+        (["weights", *options], "weights"),
+    ):
+        assert cli.main(["screen", *arguments]) == 1, arguments
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error, error

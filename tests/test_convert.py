@@ -369,6 +369,7 @@ def has_begun(folder):
         return True
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
     """Killed when it has begun to write: at the first file, and at moments after it."""
     destination = tmp_path / "store"
@@ -391,6 +392,7 @@ def test_a_killed_conversion_leaves_nothing_that_loads(published, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["published", "store"]  # what was left is cleared away
 
 
+@pytest.mark.slow
 def test_processes_that_convert_the_same_scan_at_once(published, tmp_path):
     """As the jobs of a cluster do, when all of them ask for a scan that is not converted yet."""
     store = tmp_path / "store"

@@ -289,6 +289,7 @@ def test_a_disk_that_fills_up_on_the_way(server, local):
     assert server.log[-1] == (NAME, "bytes=1000000-", 206)
 
 
+@pytest.mark.slow
 def test_killed_at_many_moments(server, local):
     server.faults[NAME] = [("slow", 0.03)] * 20
     partial = partial_of(local)

@@ -544,6 +544,7 @@ def test_damage_is_named_and_repaired(full, server, tmp_path, capsys):
     assert microns.scan(8, 5, directory=folder)[0].num_units == 29
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_before_it_can_be_replaced(full, server, tmp_path):
     folder = shutil.copytree(full, tmp_path / "copy")
     damage(folder / "weights" / "default" / "scans" / "8-5")
@@ -666,6 +667,7 @@ def test_a_conversion_on_a_disk_that_is_full(bucket_folder, server, own_cache):
     assert microns.scan(8, 5, offline=True)[0].num_units == 29  # with room, it goes on from the zip
 
 
+@pytest.mark.slow
 def test_killed_at_many_moments(bucket_folder, server, own_cache, full):
     """While the zip comes and while it is converted: what is there loads, and the next run completes it."""
     server.faults[ZIP] = [("slow", 0.05)] * 3
@@ -699,6 +701,7 @@ def test_killed_at_many_moments(bucket_folder, server, own_cache, full):
     assert left == []
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once(bucket_folder, server, own_cache, full):
     processes = [start(bucket_folder, server) for _ in range(2)]
     for process in processes:

@@ -1,6 +1,7 @@
 """The package as a whole: who imports whom, what is loaded, what is shipped."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -36,9 +37,14 @@ LAYERS = [
 MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def imports_of(path):
     """Names of the package's modules that a file imports, and whether inside a function."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     top_level = {id(node) for node in tree.body}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

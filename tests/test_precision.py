@@ -12,23 +12,34 @@ from fnn_jax.model import layers
 
 FASTER = ("tensorfloat32", "bfloat16")
 INPUTS = make_inputs(4, 1)
-PIXELS = as_pixels(INPUTS.stimulus)
+QUICKLY = {"xla_backend_optimization_level": 0}  # half the time to compile
 
 
-def loss(network, pixels, **options):
+def respond(network, pixels, **options):
     inputs = INPUTS._replace(stimulus=pixels)
-    output = network.rollout(network.init_state(1), inputs, features=("retina", "modulation"), **options)[1]
-    return jnp.sin(3 * output.readout).sum(), output
-
-
-gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
-compiled_gradient = jax.jit(gradient, static_argnames="precision")
+    return network.rollout(network.init_state(1), inputs, features=("retina", "modulation"), **options)[1]
 
 
 @pytest.fixture(scope="module")
 def by_name(network):
-    """Gradients and output; one precision after the other in one process."""
-    return {name: compiled_gradient(network, PIXELS, precision=name) for name in layers.PRECISIONS}
+    """Outputs, one precision after the other in one process."""
+    run = jax.jit(respond, static_argnames="precision", compiler_options=QUICKLY)
+    return {name: run(network, INPUTS.stimulus, precision=name) for name in layers.PRECISIONS}
+
+
+@pytest.fixture(scope="module")
+def one_core(network):
+    """The core of one stream, as a function of its parameters and inputs, and those."""
+    state, core = network.init_state(1).core, network.core
+    state, core = jax.tree.map(lambda a: a[0, 0], state), jax.tree.map(lambda a: a[0], core)
+    random = np.random.default_rng(0)
+    inputs = (random.standard_normal(shape) for shape in ((2, 16, 24, 1), (2, 3)))
+
+    def total(core, retina, modulation, name):
+        with jax.default_matmul_precision(name):
+            return jnp.sin(3 * core(state, retina, modulation)[1]).sum()
+
+    return total, core, *(jnp.asarray(a, jnp.float32) for a in inputs)
 
 
 def products(function, *arguments):
@@ -51,62 +62,55 @@ FULL = ("float32", "float32", "float32", jax.lax.Precision.HIGHEST)
 
 
 @pytest.mark.parametrize("name", FASTER)
-def test_every_product_of_the_core(network, name):
+def test_every_product_of_the_core(one_core, name):
     """Forward and gradient."""
-    state, core = network.init_state(1).core, network.core
-    state, core = (jax.tree.map(lambda a, axes=axes: a[axes], tree) for tree, axes in ((state, (0, 0)), (core, 0)))
-    retina, modulation = jnp.ones((4, 16, 24, 1)), jnp.ones((4, 3))
-
-    def total(core, retina, modulation):
-        with jax.default_matmul_precision(name):
-            return core(state, retina, modulation)[1].sum()
-
-    found = products(jax.grad(total, argnums=(0, 1, 2)), core, retina, modulation)
+    total, *arguments = one_core
+    found = products(jax.grad(functools.partial(total, name=name), argnums=(0, 1, 2)), *arguments)
     assert set(found) == {FAST[name]} and len(found) > 60
 
 
-@pytest.mark.parametrize("name", FASTER)
+@pytest.mark.parametrize("name", layers.PRECISIONS)
 def test_no_other_product(network, by_name, name):
     """Also where the gradient is taken of a program that was traced before; the other names leave nothing behind."""
-
-    def traced(name):
-        return lambda network, pixels: jax.jit(loss, static_argnames="precision")(network, pixels, precision=name)[0]
-
-    for precision, expected in ((name, {FULL, FAST[name]}), ("float32", {FULL})):
-        found = products(jax.grad(traced(precision), argnums=(0, 1)), network, PIXELS)
-        assert set(found) == expected
-        assert len(found) - found.count(FAST[name]) > 20
+    run = jax.jit(respond, static_argnames="precision")
+    gradient = jax.grad(lambda *args: run(*args, precision=name).responses.sum(), argnums=(0, 1))
+    found = products(gradient, network, as_pixels(INPUTS.stimulus))
+    assert set(found) == {FULL, FAST.get(name, FULL)}
+    assert found.count(FULL) > 20
 
 
 def test_perspective_and_modulation_stay_as_they_are(by_name):
     """Positions in pixels need the digits."""
     for name in FASTER:
         for stage in ("retina", "modulation"):
-            np.testing.assert_array_equal(by_name[name][1].features[stage], by_name["float32"][1].features[stage])
+            np.testing.assert_array_equal(by_name[name].features[stage], by_name["float32"].features[stage])
 
 
 def test_float32_is_the_default(network, by_name):
-    """The same program, also after those of the other names."""
-    default = compiled_gradient.lower(network, PIXELS).as_text()
-    assert compiled_gradient.lower(network, PIXELS, precision="float32").as_text() == default
-    for name in FASTER:
-        assert compiled_gradient.lower(network, PIXELS, precision=name).as_text() != default
+    """The same program, also after those of the other names; and another one than theirs."""
+    run = jax.jit(respond, static_argnames="precision")
+    default, *others = (
+        run.lower(network, INPUTS.stimulus, **options).as_text()
+        for options in ({}, *({"precision": name} for name in layers.PRECISIONS))
+    )
+    assert [other == default for other in others] == [True, False, False]
 
 
-@pytest.mark.parametrize(("name", "response", "on_pixels", "on_parameters"), [("tensorfloat32", 1, 1, 1), ("bfloat16", 1, 1, 1)])
-def test_errors(by_name, name, response, on_pixels, on_parameters):
-    """Relative to each response, and to the largest number of a gradient: at most twice what was measured."""
-    (parameters, pixels), output = by_name[name]
-    (exact_parameters, exact_pixels), exact = by_name["float32"]
-    errors = {"response": np.abs(output.responses / exact.responses - 1).max()}
-    errors["pixels"] = np.abs(pixels - exact_pixels).max() / np.abs(exact_pixels).max()
-    by_parameter = {}
-    for (path, ours), theirs in zip(
-        jax.tree_util.tree_flatten_with_path(parameters)[0], jax.tree.leaves(exact_parameters), strict=True
-    ):
-        assert ours.dtype == np.float32
-        by_parameter[jax.tree_util.keystr(path)] = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    print(name, errors, sorted((e, n) for n, e in by_parameter.items())[-8:])
+def test_error_of_responses(by_name):
+    """Relative to each, beside what was measured."""
+    for name, measured in (("tensorfloat32", 1.6e-4), ("bfloat16", 6.8e-4)):
+        error = np.abs(by_name[name].responses / by_name["float32"].responses - 1).max()
+        assert measured / 3 < error < 3 * measured, name
+
+
+def test_error_of_gradients(one_core):
+    """On the retinal image, relative to the largest; they went through every product of the core."""
+    total, *arguments = one_core
+    run = jax.jit(jax.grad(total, argnums=1), static_argnames="name", compiler_options=QUICKLY)
+    exact = run(*arguments, name="float32")
+    for name, measured in (("tensorfloat32", 8.8e-4), ("bfloat16", 7.4e-3)):
+        error = np.abs(run(*arguments, name=name) - exact).max() / np.abs(exact).max()
+        assert measured / 3 < error < 3 * measured, name
 
 
 def whole_numbers(random, *shape):
@@ -130,18 +134,16 @@ def value_and_gradients(function, a, b, weight):
     ],
 )
 def test_gradients_of_products(name, spec, a, b, out):
+    """Whole numbers come out exactly; others are rounded in every one of the three products."""
     random = np.random.default_rng(0)
+    multiply = functools.partial(layers.product, spec, precision=name)
     arrays = [whole_numbers(random, *shape) for shape in (a, b, out)]
-    ours = value_and_gradients(functools.partial(layers.product, spec, precision=name), *arrays)
-    exact = value_and_gradients(functools.partial(jnp.einsum, spec), *arrays)
-    jax.tree.map(np.testing.assert_array_equal, ours, exact)
-    arrays = [a + 0.001 for a in arrays]
-    for ours, exact in zip(
-        value_and_gradients(functools.partial(layers.product, spec, precision=name), *arrays),
-        value_and_gradients(functools.partial(jnp.einsum, spec), *arrays),
-        strict=True,
-    ):
-        assert np.abs(ours - exact).max() > 0
+    for shift, same in ((0, True), (1e-3, False)):
+        shifted = [array + shift for array in arrays]
+        exact = value_and_gradients(functools.partial(jnp.einsum, spec), *shifted)
+        for ours, theirs in zip(value_and_gradients(multiply, *shifted), exact, strict=True):
+            assert np.array_equal(ours, theirs) is same
+            np.testing.assert_allclose(ours, theirs, atol=0.2)
 
 
 @pytest.mark.parametrize("name", FASTER)

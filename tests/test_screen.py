@@ -167,7 +167,11 @@ def test_what_can_be_known_stops_before_the_start(screen, videos, monkeypatch, t
     (tmp_path / "bad.npy").write_bytes(b"no array")
     np.save(tmp_path / "good.npy", videos[0])
     for stimuli, options, message in (
-        ([videos[0], videos[1][:, :5]], {}, r"1 of 2 stimuli cannot be shown:\n  1: stimuli has the shape \[11, 5, 32\]"),
+        (
+            [videos[0], videos[1][:, :5]],
+            {},
+            r"1 of 2 stimuli cannot be shown:\n  1: stimuli has the shape \[11, 5, 32\]",
+        ),
         ({"a": videos[0], "b": videos[1].astype(int)}, {}, "b: stimuli has the dtype int64"),
         ([tmp_path / "good.npy", tmp_path / "bad.npy"], {}, "1 of 2 stimuli cannot be shown:\n  1: .*bad.npy"),
         (videos[0], {}, r"one video; expected .* Use stimuli\[None\]"),
@@ -209,7 +213,9 @@ def test_out_of_memory_goes_on_in_smaller_batches(twin, videos, expected, monkey
         return real(leaves, state, inputs, stream, **options)
 
     monkeypatch.setattr(predictor, "compiled_rollout", small)
-    with pytest.warns(UserWarning, match="Out of memory: the screen goes on in batches of [31]. Give batch_size=") as warned:
+    with pytest.warns(
+        UserWarning, match="Out of memory: the screen goes on in batches of [31]. Give batch_size="
+    ) as warned:
         responses = Screen(twin, batch_size=6)(videos).responses
     assert len(warned) == 2
     np.testing.assert_allclose(responses, expected, rtol=1e-5)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -140,7 +141,13 @@ def test_processes_share_a_screen(folder, undisturbed, tmp_path):
         "def write(self, number, rows):\n    print('wrote', number, flush=True); time.sleep(0.2); real(self, number, rows)\n"
         "s.ScreenStore.write = write\n"
     )
-    code = CODE + "screen.twins[0].compile(4)\n" + count + READY + f"done = {RUN}.done\nprint('all', bool((done == 1).all()))"
+    code = (
+        CODE
+        + "screen.twins[0].compile(4)\n"
+        + count
+        + READY
+        + f"done = {RUN}.done\nprint('all', bool((done == 1).all()))"
+    )
     both = [Process(code, folder, tmp_path / "out.zarr") for _ in range(2)]
     for process in both:
         process.go()
@@ -194,9 +201,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_screen(folder, tmp_path):
     def peak(count):
-        command = [sys.executable, "-c", "import sys" + MEMORY, str(folder), str(tmp_path / f"{count}.zarr"), str(count)]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys" + MEMORY,
+            str(folder),
+            str(tmp_path / f"{count}.zarr"),
+            str(count),
+        ]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert peak(3200) < 1.1 * peak(32)
@@ -291,7 +306,9 @@ def test_stimuli_are_loaded_while_others_are_predicted(twin, tmp_path, monkeypat
     seen = []
     dispatch = predictor.Predictor._dispatch
     monkeypatch.setattr(
-        predictor.Predictor, "_dispatch", lambda self, b: time.sleep(0.3) or seen.append(max(loading)) or dispatch(self, b)
+        predictor.Predictor,
+        "_dispatch",
+        lambda self, b: time.sleep(0.3) or seen.append(max(loading)) or dispatch(self, b),
     )
     screen([video(index) for index in range(64)])
     assert seen[0] >= 31 and seen[1] >= 47  # one block ahead, and the one after it has begun
@@ -303,3 +320,25 @@ def test_a_full_or_read_only_disk_is_told(twin, videos, tmp_path):
     with pytest.raises(OSError):
         Screen(twin)(videos[:2], tmp_path / "file" / "out.zarr")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_processes_of_the_distributed_runtime(folder, undisturbed, tmp_path):
+    """They begin at different places, need nothing of one another, and see the whole at the end."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    code = (
+        f"import jax; jax.distributed.initialize('{address}', 2, int(sys.argv[3]))\n"
+        "assert jax.process_count() == 2\n" + CODE + f"print(bool(({RUN}.done == 1).all()), flush=True)"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_proxy")}
+    command = [sys.executable, "-c", "import sys\n" + code, str(folder), str(tmp_path / "out.zarr")]
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen([*command, str(rank)], env=environment, stdout=pipe, stderr=pipe, text=True) for rank in (0, 1)
+    ]
+    outputs = [process.communicate(timeout=200) for process in both]
+    assert [out for out, _ in outputs] == ["True\n", "True\n"], outputs
+    ours, theirs = (open_screen(path) for path in (tmp_path / "out.zarr", folder / "undisturbed.zarr"))
+    np.testing.assert_array_equal(ours.responses, theirs.responses)

@@ -1,10 +1,15 @@
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from fnn_jax import CheckpointError, NetworkConfig, Twin
+from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache, sizes
 from fnn_jax import twin as twin_module
 from fnn_jax.demo import random_network
 from fnn_jax.inputs import CheckedInputs
@@ -211,3 +216,58 @@ def test_provenance_survives_saving(network, tmp_path):
     metadata = Store(tmp_path / "b").metadata("twin")
     assert metadata["source"] == source and metadata["converter"] == "fnn_jax 0"
     assert metadata["written_by"].startswith("fnn_jax ")
+
+
+def test_compiled_ahead(video):
+    """What ``compile`` compiled, ``predict`` finds."""
+    twin = Twin(random_network(NetworkConfig.tiny(6)))
+    assert twin.compile(2) > 0
+    compiled = twin_module.compiled_rollout._cache_size()
+    twin.predict(np.stack([video, video], 1)[..., None])
+    assert twin_module.compiled_rollout._cache_size() == compiled
+
+
+def test_chunks_change_nothing(twin, video, responses, traces):
+    for chunk_frames in (1, 5, 100):
+        chunked = twin.predict(video, *traces, chunk_frames=chunk_frames)
+        np.testing.assert_allclose(chunked, responses, rtol=1e-5)
+    with pytest.raises(ValueError, match="chunk_frames is 0; expected a positive integer"):
+        twin.predict(video, chunk_frames=0)
+
+
+def test_sizes_come_from_the_memory_at_hand():
+    def device(platform, gigabytes=None):
+        statistics = None if gigabytes is None else {"bytes_limit": gigabytes * 1e9}
+        return SimpleNamespace(platform=platform, memory_stats=lambda: statistics)
+
+    config = NetworkConfig.microns(9941)
+    assert sizes.batch_size(config, device("cpu")) == 4 and sizes.chunk_frames(config, device("cpu"), 64) == 8
+    batches = [sizes.batch_size(config, device("gpu", memory)) for memory in (8, None, 24, 80)]
+    assert batches == sorted(batches) and batches[0] >= 1 and batches[-1] <= 64
+    assert (
+        sizes.chunk_frames(config, device("gpu", 80), 1) == 32 and sizes.chunk_frames(config, device("gpu", 4), 64) == 8
+    )
+
+
+def test_fingerprint(network):
+    twin, same = Twin(network), Twin(jax.tree.map(jnp.copy, network), name="other")
+    assert twin.fingerprint() == same.fingerprint() != twin.select([1, 0]).fingerprint()
+    before = same.fingerprint()
+    same.network.readout.feature.bias[...] += 1
+    assert same.fingerprint() != before
+
+
+def test_compilation_cache(tmp_path):
+    code = (
+        "import sys, fnn_jax, numpy as np; from fnn_jax.demo import random_network\n"
+        "folder = fnn_jax.enable_compilation_cache(sys.argv[1]); print(folder)\n"
+        "fnn_jax.Twin(random_network(fnn_jax.NetworkConfig.tiny(2))).compile()"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
+    command = [sys.executable, "-c", code, str(tmp_path / "kept")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(tmp_path / "kept")]
+    assert any("compiled_rollout" in file.name for file in (tmp_path / "kept").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        enable_compilation_cache(tmp_path / "file" / "kept")

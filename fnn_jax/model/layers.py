@@ -101,7 +101,7 @@ def _as_operands(precision, *arrays):
     if precision == "bfloat16":
         return tuple(array.astype(jnp.bfloat16) for array in arrays)
     if precision == "tensorfloat32" and on_cpu():
-        # A CPU has no TF32. Rounded like this it shows what an accelerator would give; it is slower than float32.
+        # A CPU has no TF32. Rounded by hand, and slower than float32, it shows what an accelerator would give.
         return tuple(jax.lax.reduce_precision(array, exponent_bits=8, mantissa_bits=10) for array in arrays)
     return arrays
 
@@ -256,7 +256,8 @@ class Conv(WeightNormed):
             pad = (spatial - self.stride) // 2
             x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
         fits = temporal == winograd.TAPS and frames >= len(winograd.FOUR.outputs) and self.padding == "zero"
-        if fits and on_cpu() and asked_precision() == "float32":  # below that the transforms cost digits
+        # With another precision a CPU is to show the errors of the formulation that accelerators take.
+        if fits and on_cpu() and asked_precision() == "float32":
             return self._add_bias(_convolve_frames(x, kernel, self.groups))
         # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
         # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.

@@ -1,0 +1,132 @@
+"""The benchmarks: what they count, what they write, and that they run where the released package is not there."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fnn_jax import NetworkConfig
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))  # the scripts import what lies beside them
+import common  # noqa: E402
+import operations  # noqa: E402
+import report  # noqa: E402
+
+MODULES = {"common", "report", "sides", "operations"}  # what the scripts share
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in MODULES)
+
+# GFLOP a frame, from the architecture's shapes, by hand.
+GFLOP = {
+    "feedforward.block0": 2.77,
+    "feedforward.block1": 1.38,
+    "feedforward.block2": 0.69,
+    "recurrent.convolution": 0.91,
+    "recurrent.attention": 1.21,
+    "recurrent.gates": 0.40,
+    "recurrent.query_key_value": 0.30,
+    "recurrent.maps": 0.30,
+    "recurrent.out": 0.10,
+}
+MACHINE = {
+    "platform": "cpu",
+    "device": None,
+    "processor": "abacus",
+    "cores": 2,
+    "memory_gb": 1.0,
+    "versions": {"python": "3.12", "torch": None},
+}
+
+
+def a_table(question, rows):
+    return {
+        "question": question,
+        "command": "x.py --repeats 2",
+        "date": "2026-11-22",
+        "commit": "abc1234",
+        "machine": MACHINE,
+        "busy_cores": 1.5 if "steep" in question else 0.0,
+        "rows": [{"name": name, "cells": cells, "raw": {"seconds": [1.0, 2.0]}} for name, cells in rows],
+        "notes": ["A note."],
+    }
+
+
+def test_operations_of_the_published_architecture():
+    counts = operations.operations(NetworkConfig.microns(9941))
+    assert sum(counts.values()) / 1e9 == pytest.approx(8.435, rel=5e-3)
+    for part, expected in GFLOP.items():
+        assert counts[part] / 1e9 == pytest.approx(expected, abs=0.006), part
+    stages = operations.by_stage(counts)
+    assert {stage: round(count / 1e9, 2) for stage, count in stages.items()} == {
+        "feedforward": 5.20,
+        "recurrent": 3.22,
+        "readout": 0.01,
+    }
+
+
+def test_results_are_merged_and_written(tmp_path):
+    first = {
+        "gradient": a_table("How steep?", [("30 frames", {"ms": "5 (4-6)"})]),
+        "units": a_table("How many?", [("10 units", {"ms": "1"})]),
+    }
+    order = ("units", "gradient")
+    report.merge(tmp_path, "cpu", first, order)
+    again = {"units": a_table("How many now?", [("10 units", {"ms": "2"}), ("20 units", {"ms": "3", "GB": "1"})])}
+    written = report.merge(tmp_path, "cpu", again, order)
+
+    scripts = json.loads((tmp_path / "cpu.json").read_text())["scripts"]
+    assert scripts == again | {"gradient": first["gradient"]}
+    assert list(scripts) == list(order)
+    text = written.read_text()
+    assert "How many?" not in text
+    assert text.index("## How many now?") < text.index("## How steep?")
+    expected = ["|  | ms | GB |", "| --- | --- | --- |", "| 10 units | 2 | - |", "| 20 units | 3 | 1 |"]
+    assert "\n".join(expected) in text
+    assert "| 30 frames | 5 (4-6) |" in text
+    assert text.count("cores were busy") == 1
+    assert "`x.py --repeats 2`, 2026-11-22, commit abc1234; abacus, 2 cores, 1.0 GB; python 3.12\n" in text
+
+
+def test_times_come_as_a_median_and_quartiles():
+    assert common.spread([0.1234]) == "0.123"
+    assert common.spread(iter([100.0, 104.0, 108.0, 112.0, 1160.0])) == "108 (104-112)"
+    calls = []
+    seconds = common.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    assert calls == ["a", "b", "b", "a", "a", "b"]
+    assert {side: len(values) for side, values in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_nothing_is_timed_when_the_results_differ():
+    sides = {"released": lambda: np.array([1.0, 2.0]), "fnn_jax": lambda: np.array([1.0, 2.1])}
+    with pytest.raises(SystemExit, match=r"released and fnn_jax differ by 4\.8e-02"):
+        common.compare(None, "row", sides, 1, 1)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_explain_themselves(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / f"{script}.py"), run_name="__main__")
+    assert not end.value.code
+    assert "usage:" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_clip_without_the_released_package(tmp_path):
+    path = tmp_path / "single_clip.json"
+    sizes = ["--units", "6", "--frames", "8", "--repeats", "1"]
+    command = [sys.executable, str(FOLDER / "single_clip.py"), *sizes, "--alone", "--json", str(path)]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    table = json.loads(path.read_text())
+    (row,) = table["rows"]
+    assert row["name"] == "8 frames, 6 units"
+    assert list(row["cells"]) == ["fnn_jax, ms a frame", "fnn_jax, compiling, s", "fnn_jax, GB"]
+    assert row["raw"]["seconds"].keys() == {"fnn_jax"}
+    assert 0.1 < row["raw"]["peaks"]["fnn_jax"]["peak_gb"] < 10
+    assert table["machine"]["platform"] == "cpu"
