@@ -16,7 +16,7 @@ from fnn_jax.screen import Screen
 from fnn_jax.screen.results import unit_columns
 from fnn_jax.store import Store, is_store
 from fnn_jax.twin import Twin
-from fnn_jax.videos import find_videos, is_video, read_video
+from fnn_jax.videos import VideoError, find_videos, is_video, read_video
 
 SUFFIXES = (".npy", ".npz", ".zarr")
 
@@ -95,7 +95,10 @@ def _print_fit(stimuli: str | dict[str, str], twin: Twin, fit: str) -> None:
     else:
         first = stimuli if is_video(stimuli) else find_videos(stimuli)[0]
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
-    print(f"the first: {read_video(first, size=size, fit=fit).how}")
+    try:
+        print(f"the first: {read_video(first, size=size, fit=fit).how}")
+    except VideoError as error:  # the screen says what becomes of it
+        print(f"the first: {error}")
 
 
 def _twins(options: argparse.Namespace, scans: Sequence[str | None]) -> list[Twin]:
@@ -149,13 +152,14 @@ def _intervals(texts: Sequence[str]) -> list[tuple[int, int]] | tuple[int, int]:
 
 
 def _distinct_names(videos: Sequence[str]) -> list[str]:
-    """Names of files without what makes the format, or paths where these are not enough."""
+    """Names of files without their endings, or paths where these are not enough."""
     names = [Path(video).stem for video in videos]
     return names if len(set(names)) == len(names) else list(map(str, videos))
 
 
 def _named_paths(videos: Sequence[str]) -> dict[str, str]:
-    return dict(zip(_distinct_names(videos), videos, strict=True))
+    names = [Path(video).name for video in videos]  # as those of a folder
+    return dict(zip(names if len(set(names)) == len(names) else videos, videos, strict=True))
 
 
 def _units(twin: Twin) -> dict[str, np.ndarray]:

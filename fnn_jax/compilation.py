@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 
 def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path:
@@ -24,6 +25,8 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK):
         raise PermissionError(f"{directory} cannot be written; give enable_compilation_cache another folder.")
+    if jax.config.jax_compilation_cache_dir not in (None, str(directory)):
+        compilation_cache.reset_cache()  # else JAX stays with the first folder
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -35,7 +35,7 @@ def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterato
         temporary.chmod(0o777 & ~umask())  # mkdtemp closes it to everybody else
         yield temporary
         refuse_existing(path, overwrite)
-        if path.is_dir() and any(path.iterdir()):
+        if overwrite and path.is_dir() and any(path.iterdir()):
             _replace(path, temporary)
         else:
             _rename_to(temporary, path)

@@ -150,7 +150,7 @@ class Twin:
             elif name.startswith("readout."):
                 arrays[name] = arrays[name][rows]
         network = network_from_parameters(config, arrays)
-        return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.provenance)
+        return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
 
     def readout_weights(self) -> np.ndarray:
         """Feature weights of each unit, ``[U, S * C]``: those of stream 0 first, as in the published properties."""

@@ -258,6 +258,7 @@ def test_no_dropout_draws_no_masks(network):
     assert noise.modulation is None and noise.core == (None, None)
 
 
+@pytest.mark.slow
 def test_gradients_against_finite_differences(network):
     """On the pixels and on every parameter, in float64."""
     with jax.enable_x64(True):

@@ -103,6 +103,7 @@ def test_error_of_responses(by_name):
         assert measured / 3 < error < 3 * measured, name
 
 
+@pytest.mark.slow
 def test_error_of_gradients(one_core):
     """On the retinal image, relative to the largest; they went through every product of the core."""
     total, *arguments = one_core

@@ -9,7 +9,7 @@ import pytest
 from fnn_jax import NetworkConfig, Screen, Stimulus, Twin
 from fnn_jax import twin as twin_module
 from fnn_jax.demo import random_network
-from fnn_jax.screen import predictor
+from fnn_jax.screen import predictor, reduction, source
 
 COUNT, FRAMES = 6, 11
 
@@ -279,3 +279,41 @@ def test_functions_are_checked(twin, videos, reduce, message):
 def test_intervals_must_lie_inside(twin, videos):
     with pytest.raises(ValueError, match="the interval 5 to 12 ends after its 11 frames"):
         Screen(twin, reduce="mean", intervals=(5, 12))(videos)
+
+
+def test_a_generator_may_use_its_array_again(screen, videos, expected):
+    def frames():
+        buffer = np.empty_like(videos[0])
+        for video in videos:
+            buffer[:] = video
+            yield buffer
+
+    np.testing.assert_array_equal(screen(frames()).responses, expected)
+
+
+def test_a_wrong_item_of_a_generator_is_recorded(screen, videos):
+    stimuli = (Stimulus(video, id=name) for video, name in zip(videos, "abc", strict=False))
+    with pytest.warns(UserWarning, match="b: there is no trace of this id"):
+        dataset = screen(stimuli, perspectives={"a": [0.0, 0.0], "c": [0.0, 0.0]})
+    assert dataset.done.values.tolist() == [1, 2, 1] and dataset.stimulus.values.tolist() == ["a", "b", "c"]
+    with pytest.raises(TypeError, match=r"one Stimulus; expected several: \[stimulus\]"):
+        screen(Stimulus(videos[0]))
+
+
+def test_out_of_memory_on_several_devices(screen, videos):
+    """A batch that was made before the batch size became smaller is still cut evenly."""
+    runner = screen._current_predictor()
+    assert runner.devices and runner.batch_size == 2
+    loaded = [source.Source(videos, screen.twins[0].config).load(index) for index in range(3)]
+    assert len(next(runner.responses([loaded]))) == 3
+
+
+def test_functions_are_told_apart_by_what_they_hold():
+    def template(values):
+        inner = jax.jit(lambda responses: responses * jnp.asarray(values)[None])
+        return lambda responses: inner(responses).mean(0)
+
+    names = {
+        reduction.describe(template(values), (0, 9), jnp.float32) for values in (np.ones(3), np.ones(3), np.zeros(3))
+    }
+    assert len(names) == 2

@@ -111,6 +111,7 @@ def test_interrupted_and_gone_on_with(folder, screen, undisturbed, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
+@pytest.mark.slow
 def test_killed_at_many_moments(folder, undisturbed, tmp_path):
     """The same process again and again, killed ever later, until one of them lives to the end."""
     out, slowly = tmp_path / "out.zarr", "import fnn_jax.screen.store as s, time; real = s.ScreenStore.write\n"

@@ -60,6 +60,7 @@ def test_rollout_is_predict_in_jax(twin, video, traces, responses):
     np.testing.assert_allclose(jax.jit(twin.rollout)(video, *traces), responses, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_with_plain_jax(twin, video):
     gradient = jax.grad(lambda video: twin.rollout(video).mean())(video[:2] / np.float32(255))
     assert gradient.shape == (2, 18, 32) and np.isfinite(gradient).all() and (gradient != 0).any()
@@ -271,3 +272,10 @@ def test_compilation_cache(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         enable_compilation_cache(tmp_path / "file" / "kept")
+
+
+def test_a_selection_of_a_changed_twin_says_so():
+    twin = Twin(random_network(NetworkConfig.tiny(3)), provenance={"weights": "default", "animal_id": 17797})
+    assert twin.select([0]).weights == "default"
+    twin.network.readout.feature.bias[...] += 1
+    assert twin.select([0]).weights is None and twin.select([0]).provenance["changed"]

@@ -5,6 +5,7 @@ The device never waits for the host: a batch is dispatched before the results of
 
 import collections
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -133,7 +134,8 @@ class Predictor:
 
     def _dispatch(self, batch: Sequence[Loaded]) -> _Dispatched:
         """Start a batch; the last chunk of each video is filled up, and so are missing videos of the batch."""
-        size = self.batch_size if len(batch) <= self.batch_size else len(batch)
+        # More than the batch size where that became smaller after the batch was made.
+        size = max(self.batch_size, math.ceil(len(batch) / len(self.devices)) * len(self.devices))
         length = self.chunk_frames or sizes.chunk_frames(self.config, self.devices[0], size // len(self.devices))
         longest = max(loaded.inputs.frames for loaded in batch)
         running = RUNNING.get(self._reduce) if isinstance(self._reduce, str) else None
@@ -154,8 +156,9 @@ class Predictor:
                         results[index] = [*results[index], responses]
             if running:
                 results = [_finish(result, counts, running=running) for result in results]
-        for array in jax.tree.leaves(results):
-            array.copy_to_host_async()
+        if not callable(self._reduce):  # of which the result alone leaves the device
+            for array in jax.tree.leaves(results):
+                array.copy_to_host_async()
         return _Dispatched(batch, results)
 
     def _rollout(self, leaves, state, inputs):

@@ -41,7 +41,7 @@ class InMemory:
     path = None
 
     def __init__(self, *, settings: Mapping[str, Any], record: Mapping[str, Any], layout: Layout, units: pd.DataFrame):
-        self._attributes = {"settings": repr(dict(settings)), **record}
+        self._attributes = {"settings": dict(settings), **record}
         self._layout, self._units = layout, units
         self.block = layout.block
         self._rows: dict[int, Row] = {}

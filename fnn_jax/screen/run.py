@@ -129,13 +129,22 @@ class Screen:
         first = source.first()
         results = {
             "settings": self._settings(first, predictor, fit),
-            "record": {"computed_with": predictor.description()},
+            "record": {
+                "computed_with": predictor.description(),
+                "provenance": [twin.record() | {"label": twin.label} for twin in self.twins],
+            },
             "layout": self._layout(first, predictor),
             "units": self._units(),
         }
         sink = InMemory(**results) if out is None else ScreenStore(out, ids=source.ids, **results)
         with Work(source, sink, self.errors) as work:
             self._run(work, predictor)
+        if work.left:
+            warnings.warn(
+                f"{work.left} stimuli were left to other processes. Those that they have not finished have done == 0; "
+                "call again with a new generator for what is missing.",
+                stacklevel=2,
+            )
         failures = sink.errors()
         if failures:
             shown = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:3])
@@ -153,6 +162,7 @@ class Screen:
                 self._run_once(work, predictor, bar)
                 if not work.busy:
                     return
+                bar.set_description(f"waiting for {len(work.busy)} blocks of other processes")
                 time.sleep(WAIT_S)  # what other processes have is theirs, unless they die
 
     def _run_once(self, work: Work, predictor: Predictor, bar: tqdm) -> None:

@@ -83,7 +83,10 @@ class Source:
     ):
         self.config, self.intervals, self.fit = config, intervals, fit
         self.size = (config.stimulus_height, config.stimulus_width)
-        self.traces = {"perspectives": perspectives, "modulations": modulations}
+        self.traces = {
+            name: {str(key): trace for key, trace in traces.items()} if isinstance(traces, Mapping) else traces
+            for name, traces in (("perspectives", perspectives), ("modulations", modulations))
+        }
         self._stimuli: Any = None  # what items can be had from by number
         self._read, names = self._reader(stimuli)
         self.count = None if self._read is None else len(self._stimuli)
@@ -96,6 +99,8 @@ class Source:
 
     def _reader(self, stimuli: Any) -> tuple[Callable[[int], Any] | None, list[str] | None]:
         """How to get a stimulus by number, and the names they have by themselves."""
+        if isinstance(stimuli, Stimulus):
+            raise TypeError("stimuli is one Stimulus; expected several: [stimulus].")
         if isinstance(stimuli, str | os.PathLike):
             path = Path(stimuli).expanduser()
             if path.is_file() and path.suffix == ".npy" and (array := np.load(path, mmap_mode="r")).ndim > 3:
@@ -174,7 +179,7 @@ class Source:
     def load(self, index: int) -> Loaded:
         """A stimulus by number; what cannot be read or shown comes with the reason."""
         try:
-            item = self._item(index)
+            item = self._read(index)
         except (TypeError, ValueError, OSError) as error:
             return Loaded(index, self.name(index), None, None, str(error))
         return self._load(item, index)
@@ -185,7 +190,7 @@ class Source:
             yield from map(self.load, range(self.count))
             return
         for index, item in enumerate(itertools.chain(self._peeked, self._iterator)):
-            yield self._load(self._with_traces(item, index), index)
+            yield self._load(item, index)
 
     def first(self) -> Loaded:
         """The first stimulus that can be shown; nothing is lost of a generator.
@@ -197,7 +202,7 @@ class Source:
         if self.count is not None:
             candidates = map(self.load, range(self.count))
         else:
-            candidates = (self._load(self._with_traces(item, i), i) for i, item in enumerate(self._peek()))
+            candidates = (self._load(item, i) for i, item in enumerate(self._peek()))
         for loaded in candidates:
             if not loaded.error:
                 return loaded
@@ -214,24 +219,28 @@ class Source:
         """The id of a stimulus, as far as it is known without loading it."""
         return str(index) if self.ids is None else self.ids[index]
 
+    def _id(self, item: Any, index: int) -> str:
+        own = item.id if isinstance(item, Stimulus) else None
+        return self.name(index) if own is None or self.ids is not None else str(own)
+
     def _item(self, index: int) -> Stimulus:
         return self._with_traces(self._read(index), index)
 
     def _with_traces(self, item: Any, index: int) -> Stimulus:
         """The item as a ``Stimulus``, with the traces and the id that the source has for it."""
         stimulus = item if isinstance(item, Stimulus) else Stimulus(item)
-        name = self.name(index) if stimulus.id is None or self.ids is not None else str(stimulus.id)
+        name = self._id(item, index)
         traces = {
             key: _trace(traces, index, name) if getattr(stimulus, key) is None else getattr(stimulus, key)
             for key, traces in self.traces.items()
         }
         return stimulus._replace(id=name, **traces)
 
-    def _load(self, item: Stimulus, index: int) -> Loaded:
+    def _load(self, item: Any, index: int) -> Loaded:
         try:
-            return self._prepare(item, index)
+            return self._prepare(self._with_traces(item, index), index)
         except (TypeError, ValueError, OSError) as error:
-            return Loaded(index, item.id, None, None, str(error))
+            return Loaded(index, self._id(item, index), None, None, str(error))
 
     def _prepare(self, item: Stimulus, index: int, values: bool = True) -> Loaded:
         frames = item.frames
@@ -240,8 +249,8 @@ class Source:
                 videos.check_video(frames, size=self.size, fit=self.fit)
                 return Loaded(index, item.id, None, None)
             frames = videos.read_video(frames, size=self.size, fit=self.fit).frames
-        elif values:
-            frames = np.asarray(frames)
+        elif values:  # a generator may use its array again for what comes next
+            frames = np.array(frames) if self.count is None else np.asarray(frames)
         elif hasattr(frames, "shape"):
             frames = np.broadcast_to(np.zeros((), frames.dtype), frames.shape)  # its values are not read
         if len(np.shape(frames)) > 4:
@@ -250,6 +259,8 @@ class Source:
             )
         length = len(frames)
         traces = [_constant(trace, length) for trace in (item.perspectives, item.modulations)]
+        if self.count is None:
+            traces = [None if trace is None else np.array(trace) for trace in traces]
         inputs = check_inputs(frames, *traces, self.config, traceable=False, values=values)
         if inputs.is_batch:
             raise ValueError("its perspectives or modulations have a batch axis; expected [T, 2] or [2].")
@@ -302,6 +313,8 @@ def _trace(traces: Any, index: int, name: str) -> Any:
         if name not in traces:
             raise ValueError(f"there is no trace of this id among {sorted(map(str, traces))[:SHOWN]}.")
         return traces[name]
+    if _is_list(traces) and index >= len(traces):
+        raise ValueError(f"there are traces for {len(traces)} stimuli only.")
     return traces[index] if _is_list(traces) else traces
 
 

@@ -65,6 +65,7 @@ class Work:
         self.count = source.count
         self.num_done = int((sink.done() == DONE).sum())
         self.busy: list[int] | None = None  # blocks that other processes had, the last time
+        self.left = 0  # stimuli of a generator that other processes had
         self._ahead = concurrent.futures.ThreadPoolExecutor(1, "next-block")
         self._loaders = concurrent.futures.ThreadPoolExecutor(LOADERS, "load-stimulus")
         self._claims: dict[int, Any] = {}
@@ -73,10 +74,12 @@ class Work:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for pool in (self._ahead, self._loaders):
-            pool.shutdown(cancel_futures=True)
-        for number in list(self._claims):
-            self._release(number)
+        try:
+            for pool in (self._ahead, self._loaders):
+                pool.shutdown(cancel_futures=True)
+        finally:  # also when interrupted once more
+            for number in list(self._claims):
+                self._release(number)
 
     def blocks(self) -> Iterator[Block]:
         """Blocks that no other process has, loaded by another thread while this one works."""
@@ -142,6 +145,7 @@ class Work:
         self.busy = []
         for number, stimuli in enumerate(_batched(self._source, self._sink.block)):
             if not self._claim(number):
+                self.left += len(stimuli)
                 continue
             flags = self._sink.done(stimuli[0].index, stimuli[-1].index + 1)
             self._compare(loaded for loaded, flag in zip(stimuli, flags, strict=True) if flag == DONE)
