@@ -215,7 +215,7 @@ def test_memory_does_not_grow_with_the_screen(folder, tmp_path):
         ]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert peak(3200) < 1.1 * peak(32)
+    assert peak(32_000) < 1.1 * peak(320)  # before 20 blocks the allocator has not taken what it will keep
 
 
 def test_a_generator_grows_the_store(twin, videos, tmp_path, monkeypatch):
