@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from fnn_jax.release import MICRONS
+from fnn_jax.units import QUALITY
 
 EPILOG = """\
 examples:
@@ -16,6 +17,8 @@ examples:
                                             responses of all units to a video of yours
   fnn-jax screen videos/ --scan 8-5 6-4 --reduce mean -o screen.zarr
                                             a folder of videos, two scans; killed, it goes on where it was
+  fnn-jax tune --protocol direction --scan 8-5 --units reliable -o out/
+                                            OSI, DSI, preferred directions: tables and figures
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(verbs)
     _add_predict(verbs)
     _add_screen(verbs)
+    _add_tune(verbs)
     return parser
 
 
@@ -262,21 +266,26 @@ def _demo(options: argparse.Namespace) -> None:
 FORMS = "mp4, avi, mov, mkv, webm, gif, npy, npz, zarr, or a folder of images"
 
 
-def _add_prediction(parser: argparse.ArgumentParser) -> None:
-    """What predictions of all kinds understand."""
-    parser.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+def _unit(text: str) -> int | str:
+    return text if text in QUALITY else int(text)
+
+
+def _add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None:
+    """What predictions of all kinds understand; ``videos``: also those of videos of any size and length."""
     parser.add_argument(
-        "--quality",
+        "--units",
         nargs="+",
-        choices=("reliable", "oriented"),
-        help="only units with these published properties; see docs/units.md",
+        type=_unit,
+        metavar="ID",
+        help="only these units, by readout_id, or 'reliable', 'oriented': by published properties (docs/units.md)",
     )
-    parser.add_argument(
-        "--fit",
-        choices=("crop", "pad", "stretch"),
-        default="crop",
-        help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
-    )
+    if videos:
+        parser.add_argument(
+            "--fit",
+            choices=("crop", "pad", "stretch"),
+            default="crop",
+            help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
+        )
     parser.add_argument(
         "--perspectives", metavar="NPY", help="z-scored pupil position (x, y), [T, 2] or [2]; default zeros"
     )
@@ -363,6 +372,50 @@ def _screen(options: argparse.Namespace) -> None:
     from fnn_jax.commands import screen
 
     screen(options)
+
+
+def _add_tune(verbs) -> None:
+    parser = verbs.add_parser(
+        "tune",
+        help="tuning and receptive fields of units: tables and figures",
+        description="Shows the stimuli of a protocol to one or several scans and measures every unit. Writes "
+        "OUT/units.csv and .parquet (a row for each unit, with the published names of columns), conditions.csv (what "
+        "was shown), arrays.npz (curves or fields), figures as .png and .pdf, and screen.zarr, the responses: killed "
+        "and started again, it goes on there. See docs/physiology.md.",
+    )
+    parser.add_argument(
+        "--protocol",
+        required=True,
+        choices=("direction", "frequency", "size", "contrast", "surround", "dots", "noise"),
+        help="direction: OSI, DSI, gOSI, gDSI; frequency: spatial x temporal; size, contrast, surround: of gratings; "
+        "dots, noise: receptive fields",
+    )
+    _add_weights(parser, several=True)
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        metavar="NAME=VALUE",
+        default=[],
+        help="parameters of the protocol, such as movies=4 duration_s=15 center=[10,-5]; a name that does not exist "
+        "lists them",
+    )
+    parser.add_argument(
+        "--geometry",
+        choices=("spherical", "flat"),
+        default="spherical",
+        help="degrees as the eye sees them, or as many to every pixel, gratings straight on the screen (%(default)s)",
+    )
+    parser.add_argument("--reports", type=int, metavar="N", default=6, help="pages of single units (%(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="movies at once; default: from the memory at hand")
+    _add_prediction(parser, videos=False)
+    parser.set_defaults(run=_tune)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from fnn_jax.physiology.command import tune
+
+    tune(options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What ``fnn-jax predict`` and ``fnn-jax screen`` do."""
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +18,11 @@ from fnn_jax.screen import Screen
 from fnn_jax.screen.results import unit_columns
 from fnn_jax.store import Store, is_store
 from fnn_jax.twin import Twin
+from fnn_jax.units import QUALITY
 from fnn_jax.videos import VideoError, find_videos, is_video, read_video
 
 SUFFIXES = (".npy", ".npz", ".zarr")
+MOST_CPU_DEVICES = 4  # each has its own copy of the weights; more were not measured
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -31,8 +35,8 @@ def predict(options: argparse.Namespace) -> None:
     names = _distinct_names(options.videos)
     if output.suffix != ".zarr":
         refuse_existing(output, options.overwrite)
-    (twin,) = _twins(options, [options.scan])
-    traces = _traces(options)
+    (twin,) = load_twins(options, [options.scan])
+    traces = behaviour(options)
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
 
     frames = {}
@@ -41,12 +45,12 @@ def predict(options: argparse.Namespace) -> None:
         print(video.how)
         frames[name] = video.frames
     if output.suffix == ".zarr":
-        _run(Screen(twin, **_common(options)), frames, output, traces)
+        _run(Screen(twin, **common_options(options)), frames, output, traces)
         return
     responses = {}
     for name, video in frames.items():
         expanded = {key: _for_frames(trace, len(video)) for key, trace in traces.items()}
-        responses[name] = twin.predict(video, **expanded, **_common(options))
+        responses[name] = twin.predict(video, **expanded, **common_options(options))
     with whole_file(output) as path:
         if output.suffix == ".npy":
             np.save(path, responses[names[0]])
@@ -64,19 +68,21 @@ def screen(options: argparse.Namespace) -> None:
         raise ValueError(f"-o is {options.output}; expected a name that ends in .zarr.")
     if options.distributed:
         jax.distributed.initialize()
+    else:
+        use_all_cores()
     stimuli = options.stimuli[0] if len(options.stimuli) == 1 else _named_paths(options.stimuli)
     reduce = None if options.reduce == "frames" else options.reduce
     intervals = None if options.intervals is None else _intervals(options.intervals)
     runner = Screen(
-        _twins(options, options.scan or [None]),
+        load_twins(options, options.scan or [None]),
         reduce=reduce,
         intervals=intervals,
         batch_size=options.batch_size,
         errors=options.errors,
-        **_common(options),
+        **common_options(options),
     )
     _print_fit(stimuli, runner.twins[0], options.fit)
-    _run(runner, stimuli, output, _traces(options) | {"fit": options.fit})
+    _run(runner, stimuli, output, behaviour(options) | {"fit": options.fit})
 
 
 def _run(runner: Screen, stimuli, output: Path, arguments: dict) -> None:
@@ -101,20 +107,31 @@ def _print_fit(stimuli: str | dict[str, str], twin: Twin, fit: str) -> None:
         print(f"the first: {error}")
 
 
-def _twins(options: argparse.Namespace, scans: Sequence[str | None]) -> list[Twin]:
+def use_all_cores() -> None:
+    """Let a screen on a CPU show a video on each core: JAX's own threads leave a part of them idle (docs/speed.md)."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX is in use already, and has its devices
+        jax.config.update("jax_num_cpu_devices", min(MOST_CPU_DEVICES, cores))
+
+
+def load_twins(options: argparse.Namespace, scans: Sequence[str | None]) -> list[Twin]:
     if options.keep_compiled:
         enable_compilation_cache()
     if list(scans) == ["all"]:
         scans = _all_scans(options)
     twins = [microns.load(options.directory, scan, weights=options.weights) for scan in scans]
-    if options.quality:
+    quality = [unit for unit in options.units or () if unit in QUALITY]
+    numbers = [unit for unit in options.units or () if unit not in QUALITY]
+    if quality:
         where = {} if options.weights is None else {"weights": options.weights}
         if options.directory is not None and is_cache(options.directory):
             where["directory"] = options.directory
-        table = microns.units([twin.name for twin in twins], quality=options.quality, **where)
+        table = microns.units([twin.name for twin in twins], quality=quality, **where)
         twins = [twin.select(table) for twin in twins]
-    if options.units:
-        twins = [twin.select(options.units) for twin in twins]
+    if numbers:
+        twins = [twin.select(numbers) for twin in twins]
     return twins
 
 
@@ -128,11 +145,11 @@ def _all_scans(options: argparse.Namespace) -> Sequence[str]:
     return list(scans)
 
 
-def _common(options: argparse.Namespace) -> dict:
+def common_options(options: argparse.Namespace) -> dict:
     return {"periphery": options.periphery, "precision": options.precision, "progress": sys.stderr.isatty() or None}
 
 
-def _traces(options: argparse.Namespace) -> dict:
+def behaviour(options: argparse.Namespace) -> dict:
     named = {"perspectives": options.perspectives, "modulations": options.modulations}
     return {name: np.load(path) for name, path in named.items() if path is not None}
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,24 +256,56 @@ class Twin:
         progress: bool | None,
     ) -> list[np.ndarray]:
         """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
-        self.network.check_options(stream, periphery, names, precision)
-        length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
-        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
-            state = self.init_state(checked.batch)
         results: list[np.ndarray] = []
         quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
         with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
-            for start in range(0, checked.frames, length):
-                stop = min(start + length, checked.frames)
-                inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
-                state, output = self._rollout(state, inputs, stream, periphery, names, precision)
+            for frames, output in self._chunks(checked, periphery, stream, names, precision, chunk_frames):
                 arrays = [output.responses, *(output.features[name] for name in names)]
                 if not results:
                     results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
                 for result, array in zip(results, arrays, strict=True):
-                    result[start:stop] = np.asarray(array)[: stop - start]
-                bar.update(stop - start)
+                    result[frames] = np.asarray(array)[: frames.stop - frames.start]
+                bar.update(frames.stop - frames.start)
         return results
+
+    def chunks(
+        self,
+        stimuli: Any,
+        names: Sequence[str] = (),
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+    ) -> Iterator[tuple[slice, Output]]:
+        """``predict`` and ``features`` of a video, chunk by chunk, for what does not fit into memory.
+
+        Inputs as for ``features``. Yields frames as a slice, and their ``Output`` on the device, ``[frames, N, ...]``;
+        that of the last chunk may be longer than the slice, filled up with repeats.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
+        return self._chunks(checked, periphery, stream, tuple(names), precision, chunk_frames)
+
+    def _chunks(
+        self,
+        checked: CheckedInputs,
+        periphery: str,
+        stream: int | None,
+        names: tuple[str, ...],
+        precision: str,
+        chunk_frames: int | None,
+    ) -> Iterator[tuple[slice, Output]]:
+        self.network.check_options(stream, periphery, names, precision)
+        length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
+        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+            state = self.init_state(checked.batch)
+        for start in range(0, checked.frames, length):
+            stop = min(start + length, checked.frames)
+            inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
+            state, output = self._rollout(state, inputs, stream, periphery, names, precision)
+            yield slice(start, stop), output
 
     def rollout(
         self,

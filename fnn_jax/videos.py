@@ -107,6 +107,57 @@ def read_video(
         )
 
 
+def fit_frames(
+    frames: Any,
+    *,
+    size: tuple[int, int] = (144, 256),
+    fit: str = "crop",
+    frames_per_second: float | None = None,
+    times_s: Any = None,
+    name: str = "frames",
+) -> Video:
+    """Frames in memory, as ``read_video`` does it with those of a file.
+
+    Args:
+        frames: an array ``[T, H, W]``, ``[T, H, W, 1]`` or ``[T, H, W, 3]``, uint8 or floats in [0, 1].
+        times_s: when each frame begins to be shown, in seconds, increasing; the last one is shown as long as frames are
+            on average. The first one is shown at once. Instead of ``frames_per_second`` (default: 30).
+        name: for ``how`` and messages.
+
+    Raises:
+        VideoError: the frames are no video. ValueError: another argument is not understood.
+    """
+    size = _checked_arguments(size, fit, frames_per_second)
+    array, path = np.asarray(frames), Path(name)
+    is_gray = _check_array(path, array)
+    if times_s is None:
+        source = _Source(iter(()), frames_per_second or HZ, frames_per_second is None, array if is_gray else None)
+        if _fits_already(source, size):
+            if array.dtype != np.uint8:
+                for i, frame in enumerate(array):
+                    _gray_floats(path, i, frame)
+            words = _rate_words(source, source.rate)
+            array = array if array.ndim == 3 else array[..., 0]
+            return Video(array, f"{name}: {_counted(len(array), size)}{words}, as they are")
+        starts = np.arange(len(array) + 1) / source.rate
+    else:
+        if frames_per_second is not None:
+            raise ValueError("Both times_s and frames_per_second are given; expected one of them.")
+        starts = _starts(times_s, len(array))
+        source = _Source(iter(()), None)
+    return _sampled(path, source._replace(frames=_array_frames(path, array, starts)), size, fit)
+
+
+def _starts(times_s: Any, count: int) -> np.ndarray:
+    times = np.asarray(times_s, float)
+    if times.shape != (count,):
+        raise ValueError(f"times_s has the shape {list(times.shape)}; expected [{count}], one time for each frame.")
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise ValueError("times_s has times that do not increase, or are not finite; expected seconds, in order.")
+    last = np.diff(times).mean() if count > 1 else 1 / HZ
+    return np.append(times, times[-1] + last) - times[0]
+
+
 def check_video(
     path: str | os.PathLike,
     size: tuple[int, int] = (144, 256),
@@ -354,6 +405,14 @@ def _fitted(shown: _Shown, size: tuple[int, int], fit: str) -> np.ndarray:
 @contextlib.contextmanager
 def _array_file(path: Path, rate: float | None) -> Iterator[_Source]:
     array = _load_array(path)
+    is_gray = _check_array(path, array)
+    _package("PIL", path)
+    frames = _array_frames(path, array, np.arange(array.shape[0] + 1) / (rate or HZ))
+    yield _Source(frames, rate or HZ, assumed=rate is None, array=array if is_gray else None)
+
+
+def _check_array(path: Path, array: Any) -> bool:
+    """Whether frames are gray already; an error where they are no video."""
     shape = tuple(array.shape)
     got = f"{path} holds the shape {list(shape)}; expected [T, H, W], [T, H, W, 1] or [T, H, W, 3]"
     if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)):
@@ -367,10 +426,7 @@ def _array_file(path: Path, rate: float | None) -> Iterator[_Source]:
             f"{path} holds {array.dtype}; expected uint8, or floats in [0, 1]. Where its values run from 0 to 255: "
             "save array.astype(np.uint8)."
         )
-    _package("PIL", path)
-    is_gray = len(shape) == 3 or shape[3] == 1
-    frames = _array_frames(path, array, rate or HZ, () if is_gray else ("gray (BT.601)",))
-    yield _Source(frames, rate or HZ, assumed=rate is None, array=array if is_gray else None)
+    return len(shape) == 3 or shape[3] == 1
 
 
 def _load_array(path: Path) -> Any:
@@ -402,9 +458,11 @@ def _only_array(path: Path, arrays: Any) -> Any:
     return arrays[named[0]]
 
 
-def _array_frames(path: Path, array: Any, rate: float, notes: tuple[str, ...]) -> Iterator[_Shown]:
+def _array_frames(path: Path, array: Any, times_s: np.ndarray) -> Iterator[_Shown]:
+    """Frames of an array; ``times_s`` are their starts, and the end of the last."""
     from PIL import Image
 
+    notes = () if array.ndim == 3 or array.shape[3] == 1 else ("gray (BT.601)",)
     step = getattr(array, "chunks", (1,))[0]  # of zarr, which decompresses whole chunks
     for start in range(0, array.shape[0], step):
         for i, frame in enumerate(np.asarray(array[start : start + step]), start):
@@ -414,7 +472,7 @@ def _array_frames(path: Path, array: Any, rate: float, notes: tuple[str, ...]) -
                 image = Image.fromarray(np.ascontiguousarray(frame)).convert("L")
             else:
                 image = Image.fromarray(_gray_floats(path, i, frame))
-            yield _Shown(image, i / rate, (i + 1) / rate, notes=notes)
+            yield _Shown(image, float(times_s[i]), float(times_s[i + 1]), notes=notes)
 
 
 def _gray_floats(path: Path, index: int, frame: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "fnn_jax"
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
     {"config", "version", "files", "videos", "program"},
+    {"figures"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
@@ -31,7 +32,15 @@ LAYERS = [
     {"screen.run"},
     {"properties", "compilation"},
     {"microns"},
+    {"stimuli.display"},
+    {"stimuli.movie"},
+    {"stimuli.gratings", "stimuli.noise", "stimuli.simple", "stimuli.sheet"},
+    {"stimuli.dots", "stimuli.monet", "stimuli.natural"},
+    {"physiology.least_squares", "physiology.similarity", "physiology.features", "physiology.tuning"},
+    {"physiology.von_mises", "physiology.curves", "physiology.receptive_fields", "physiology.protocol"},
+    {"physiology.protocols", "physiology.figures"},
     {"demo", "verify", "commands"},
+    {"physiology.command"},
     {"cli"},
 ]
 MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
@@ -133,5 +142,5 @@ def test_runtime_dependencies_are_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     allowed = {"jax", "flax", "optax", "numpy", "orbax-checkpoint", "pandas", "tqdm", "matplotlib", "jaxtyping"}
-    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers"}
+    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers", "scipy", "pyarrow"}
     assert names == allowed

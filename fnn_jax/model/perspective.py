@@ -159,6 +159,17 @@ class Perspective(nnx.Module):
         on_monitor = geometry.project_on_monitor(rays, *self.monitor.placement(None))
         return geometry.isotropic_to_sampling(on_monitor, self.stimulus_size, (height, width))
 
+    @full_precision
+    def monitor_rays(self, height: int, width: int) -> Float[Array, "height width 3"]:
+        """From the eye, when it looks straight ahead, to the pixels of an image that fills the monitor; not of unit
+        length.
+
+        The angle between two of them is the visual angle between two pixels, wherever the eye looks.
+        """
+        center, axes = self.monitor.placement(None)
+        grid = jnp.asarray(geometry.isotropic_grid(height, width), center.dtype)
+        return center[None, None] + grid @ axes[:, :2].T
+
     def _luminance(self, stimulus):
         if stimulus.dtype != jnp.uint8:
             return self.luminance(stimulus)
@@ -182,9 +193,7 @@ class Perspective(nnx.Module):
         """
         height = self.stimulus_size[0] if height is None else height
         width = self.stimulus_size[1] if width is None else width
-        center, axes = self.monitor.placement(None)
-        grid = jnp.asarray(geometry.isotropic_grid(height, width), retinal.dtype)
-        rays = center[None, None] + grid @ axes[:, :2].T
+        rays = self.monitor_rays(height, width)
         luminance = self.response.inverse(retinal)
 
         def frame(image, rotation):

@@ -21,7 +21,8 @@ from fnn_jax.screen.store import ScreenStore
 from fnn_jax.screen.work import Block, Work
 from fnn_jax.twin import Twin
 
-LEAST_BLOCK = 16  # stimuli that are written together, at least
+LEAST_BLOCK = 16  # stimuli that are written together, at least; fewer of long ones, because a kill loses them
+BLOCK_FRAMES = 480
 ERRORS = ("record", "raise")
 WAIT_S = 1.0  # before it is looked again whether other processes have finished
 
@@ -134,7 +135,7 @@ class Screen:
                 "provenance": [twin.record() | {"label": twin.label} for twin in self.twins],
             },
             "layout": self._layout(first, predictor),
-            "units": self._units(),
+            "units": self.units,
         }
         sink = InMemory(**results) if out is None else ScreenStore(out, ids=source.ids, **results)
         with Work(source, sink, self.errors) as work:
@@ -205,7 +206,8 @@ class Screen:
             if callable(self.reduce):
                 own = result_shape(self.reduce, first.spans()[0], predictor.dtype)
                 inner, shape = (*inner, *(f"axis{i}" for i in range(len(own)))), (*shape, *own)
-        block = predictor.batch_size * math.ceil(LEAST_BLOCK / predictor.batch_size)
+        least = min(LEAST_BLOCK, math.ceil(BLOCK_FRAMES / first.inputs.frames))
+        block = predictor.batch_size * math.ceil(least / predictor.batch_size)
         return Layout(inner, shape, predictor.dtype, block)
 
     def _settings(self, first: Loaded, predictor: Predictor, fit: str) -> dict[str, Any]:
@@ -220,7 +222,8 @@ class Screen:
             "fit": fit,
         }
 
-    def _units(self) -> pd.DataFrame:
+    @property
+    def units(self) -> pd.DataFrame:
         """The units of all twins in a row, with the scan that each is of."""
         tables = [twin.units.reset_index().assign(scan=twin.name) for twin in self.twins]
         table = pd.concat(tables, ignore_index=True)

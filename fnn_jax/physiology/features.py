@@ -1,0 +1,172 @@
+"""The inside of the network, as a physiologist reads it: features of a video, chosen, pooled, and streamed to disk."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from tqdm.auto import tqdm
+
+from fnn_jax.files import whole_directory
+from fnn_jax.stimuli.movie import Movie
+from fnn_jax.twin import FRAMES_PER_SECOND, Twin
+
+POOLS = {"mean": jnp.mean, "max": jnp.max}
+DIMENSIONS = {  # of each feature, without time; the others are maps
+    "retina": ("retina_row", "retina_column", "retina_channel"),
+    "modulation": ("stream", "modulation_feature"),
+    "readout": ("stream", "unit"),
+}
+
+
+def record_features(
+    twin: Twin,
+    stimulus: Any,
+    names: Sequence[str] | str,
+    out: str | os.PathLike | None = None,
+    *,
+    channels: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    streams: Sequence[int] | None = None,
+    positions: Sequence[tuple[int, int]] | Mapping[str, Sequence[tuple[int, int]]] | None = None,
+    pool: str | None = None,
+    perspectives: Any = None,
+    modulations: Any = None,
+    periphery: str = "dark",
+    progress: bool | None = None,
+) -> xarray.Dataset:
+    """Features of every frame of a video; only what is asked for leaves the device.
+
+    Args:
+        stimulus: a video as for ``Twin.predict``, or a ``Movie``.
+        names: out of ``twin.network.feature_names``, and ``responses``.
+        out: folder to write, ``something.zarr``, chunk by chunk; None: in memory.
+        channels: which channels (or features, units), the same for every name, or a mapping from names.
+        streams: which streams.
+        positions: (row, column) in a map, likewise; instead of ``pool``.
+        pool: ``"mean"`` or ``"max"`` over space.
+
+    Returns:
+        A dataset with a variable for each name, dots in it replaced by ``_``: ``[time, stream, row, column, channel]``,
+        ``[time, stream, position, channel]`` or, pooled, ``[time, stream, channel]``. ``retina`` has no stream.
+
+    Raises:
+        ValueError: names, streams, channels or positions that do not exist; both ``pool`` and ``positions``.
+        FileExistsError: something is at ``out``.
+    """
+    names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    if not names:
+        raise ValueError(f"names is empty; expected names out of {(*twin.network.feature_names, 'responses')}.")
+    if pool is not None and positions is not None:
+        raise ValueError("Both pool and positions are given; expected one of them.")
+    if pool is not None and pool not in POOLS:
+        raise ValueError(f"pool is {pool!r}; expected one of {tuple(POOLS)}, or None.")
+    inner = tuple(name for name in names if name != "responses")
+    twin.network.check_options(None, periphery, inner)
+    chosen = _Choice(twin, channels, streams, positions, pool)
+    frames = stimulus.frames if isinstance(stimulus, Movie) else stimulus
+
+    def chunks():
+        outputs = twin.chunks(frames, inner, perspectives, modulations, periphery=periphery)
+        total = len(frames)
+        quiet = not progress if progress is not None else (None if total >= 20 * FRAMES_PER_SECOND else True)
+        with tqdm(total=total, unit="frame", desc="features", disable=quiet) as bar:
+            for part, output in outputs:
+                if output.responses.shape[1] != 1:
+                    raise ValueError("stimulus is a batch of videos; expected one.")
+                found = {**output.features, "responses": output.responses}
+                count = part.stop - part.start
+                yield part, {name: np.asarray(chosen(name, found[name][:, 0]))[:count] for name in names}
+                bar.update(count)
+
+    if out is None:
+        parts = [arrays for _, arrays in chunks()]
+        data = {name: np.concatenate([arrays[name] for arrays in parts]) for name in names}
+        return xarray.Dataset({_key(name): (chosen.dimensions(name), array) for name, array in data.items()})
+    path = Path(out).expanduser()
+    if path.suffix != ".zarr":
+        raise ValueError(f"out is {str(out)!r}; expected a name that ends in .zarr.")
+    with whole_directory(path) as folder:
+        _write(folder, names, chunks(), len(frames), chosen)
+    return xarray.open_zarr(path, consolidated=False)
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")
+
+
+class _Choice:
+    """What is kept of each feature."""
+
+    def __init__(self, twin, channels, streams, positions, pool):
+        self._channels, self._positions, self._pool = channels, positions, pool
+        self._streams = None if streams is None else list(streams)
+        unknown = [stream for stream in streams or () if not 0 <= stream < twin.config.num_streams]
+        if unknown:
+            raise ValueError(f"streams has {unknown}; expected indices from 0 to {twin.config.num_streams - 1}.")
+
+    def __call__(self, name: str, array: Any) -> Any:
+        """Of ``[frames, (stream,) ..., channel]`` what is asked for."""
+        has_stream, is_map = name not in ("retina", "responses"), _is_map(name)
+        if has_stream and self._streams is not None:
+            array = array[:, jnp.array(self._streams)]
+        first = 2 if has_stream else 1  # the axis after frames and streams
+        if is_map and self._pool is not None:
+            array = POOLS[self._pool](array, axis=(first, first + 1))
+        elif is_map and _of(self._positions, name) is not None:
+            rows, columns = np.array(_of(self._positions, name)).reshape(-1, 2).T
+            height, width = array.shape[first : first + 2]
+            bad = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
+            if bad.any():
+                where = (int(rows[bad][0]), int(columns[bad][0]))
+                raise ValueError(f"positions has {where}; the map {name} has {height} rows and {width} columns.")
+            array = array[:, :, rows, columns] if has_stream else array[:, rows, columns]
+        channels = _of(self._channels, name)
+        if channels is not None:
+            bad = [channel for channel in channels if not 0 <= channel < array.shape[-1]]
+            if bad:
+                raise ValueError(f"channels has {bad}; {name} has {array.shape[-1]}, counted from 0.")
+            array = array[..., jnp.array(list(channels))]
+        return array
+
+    def dimensions(self, name: str) -> tuple[str, ...]:
+        if name == "responses":
+            return ("time", "unit")
+        dimensions = DIMENSIONS.get(name)
+        if dimensions is None:
+            key = _key(name)
+            dimensions = ("stream", f"{key}_row", f"{key}_column", f"{key}_channel")
+        if _is_map(name) and self._pool is not None:
+            dimensions = (*dimensions[:-3], dimensions[-1])
+        elif _is_map(name) and _of(self._positions, name) is not None:
+            dimensions = (*dimensions[:-3], "position", dimensions[-1])
+        return ("time", *dimensions)
+
+
+def _is_map(name: str) -> bool:
+    return name not in ("modulation", "readout", "responses")
+
+
+def _of(choice: Any, name: str) -> Any:
+    return choice.get(name) if isinstance(choice, Mapping) else choice
+
+
+def _write(folder: Path, names: Sequence[str], chunks: Any, frames: int, chosen: _Choice) -> None:
+    import zarr
+
+    group = zarr.open_group(str(folder), mode="w")
+    arrays: dict[str, Any] = {}
+    for part, values in chunks:
+        for name in names:
+            value = values[name]
+            if name not in arrays:
+                arrays[name] = group.create_array(
+                    _key(name),
+                    shape=(frames, *value.shape[1:]),
+                    chunks=(len(value), *value.shape[1:]),
+                    dtype=value.dtype,
+                    dimension_names=chosen.dimensions(name),
+                )
+            arrays[name][part] = value

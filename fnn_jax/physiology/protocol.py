@@ -1,0 +1,193 @@
+"""A protocol: movies, what their intervals show, and how to read units' properties off the responses."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray
+
+from fnn_jax.files import whole_file
+from fnn_jax.screen import Screen, Stimulus
+from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.movie import Movie, frame_spans
+from fnn_jax.twin import Twin
+
+BURN_IN = 10  # frames; the network's state starts anew with each movie
+
+
+class Result(NamedTuple):
+    """What a protocol says of the units that saw it.
+
+    ``table``: a row for each unit, its number and scan first. ``conditions``: a row for each interval of each movie.
+    ``responses``: mean of each interval, ``[interval, unit]``; None where the protocol needs every frame. ``arrays``:
+    curves and fields by name, the units in their first axis (fields) or their last (curves). ``values``: what the
+    curves are over. ``dataset``: the screen, as xarray.
+    """
+
+    protocol: "Protocol"
+    table: pd.DataFrame
+    conditions: pd.DataFrame
+    responses: np.ndarray | None
+    arrays: dict[str, np.ndarray]
+    values: pd.Index | None
+    dataset: xarray.Dataset
+
+
+class Measured(NamedTuple):
+    """Properties of each unit, and the arrays that they come from."""
+
+    table: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+    values: pd.Index | None = None
+
+
+class Protocol:
+    """Stimuli with intervals, ready to be shown; made by the functions of ``fnn_jax.physiology.protocols``.
+
+    >>> result = protocols.direction_tuning(Display.of(twin)).run(twin)
+    >>> result.table
+
+    Args:
+        name: of the protocol.
+        movies: all with the same number of intervals. Their frames are made when they are shown.
+        measure: of this protocol and the responses: ``[interval, unit]``, or, with ``every_frame``, an iterator of
+            pairs of a movie's frames and their responses ``[T, unit]``.
+        every_frame: the responses to all frames are needed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        display: Display,
+        movies: Sequence[Callable[[], Movie]],
+        measure: Callable[["Protocol", Any], Measured],
+        *,
+        every_frame: bool = False,
+    ):
+        self.name, self.display, self._make, self._measure = name, display, list(movies), measure
+        self.every_frame = every_frame
+        if not self._make:
+            raise ValueError("movies is empty; expected at least one.")
+        tables, self._frames = [], []
+        for number, make in enumerate(self._make):
+            movie = make()
+            self._frames.append(movie.num_frames)
+            tables.append(movie.intervals.assign(movie=number, interval=range(len(movie.intervals))))
+        counts = {len(table) for table in tables}
+        if len(counts) > 1:
+            raise ValueError(f"movies have {sorted(counts)} intervals; expected as many in each.")
+        self.conditions = pd.concat(tables, ignore_index=True)
+        early = (frame_spans(self.conditions)[:, 0] < BURN_IN).any()
+        if early and not every_frame:
+            raise ValueError(f"an interval begins within the first {BURN_IN} frames of its movie, the burn-in.")
+
+    def __repr__(self) -> str:
+        seconds = self.num_frames / 30
+        return f"Protocol({self.name}: {len(self)} movies, {len(self.conditions)} intervals, {seconds:.4g} s in all)"
+
+    @property
+    def num_frames(self) -> int:
+        """Of all movies together."""
+        return sum(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._make)
+
+    def movie(self, number: int) -> Movie:
+        """A movie; its frames are made when they are asked for."""
+        return self._make[number]()
+
+    def __getitem__(self, number: int) -> Stimulus:
+        """A movie as a stimulus of a screen."""
+        movie = self.movie(number)
+        intervals = None if self.every_frame else frame_spans(movie.intervals).tolist()
+        return Stimulus(movie.frames, id=f"{self.name} {number}", intervals=intervals)
+
+    def run(
+        self,
+        twins: Twin | Sequence[Twin],
+        out: str | os.PathLike | None = None,
+        *,
+        perspectives: Any = None,
+        modulations: Any = None,
+        **screen: Any,
+    ) -> Result:
+        """Show it to a twin, or to the twins of several scans, and measure their units.
+
+        Args:
+            out: folder of the screen, ``something.zarr``; killed and called again, it goes on there.
+            perspectives, modulations: behaviour, constant ``[2]``, or ``[T, 2]`` for every movie; default zeros.
+            screen: other arguments of ``fnn_jax.Screen``: ``batch_size``, ``precision``, ``progress`` ...
+
+        Raises:
+            ValueError: the display does not fit the twin; and what ``Screen`` raises.
+        """
+        twins = [twins] if isinstance(twins, Twin) else list(twins)
+        for twin in twins:
+            size = (twin.config.stimulus_height, twin.config.stimulus_width)
+            if (self.display.height, self.display.width) != size:
+                raise ValueError(
+                    f"the protocol was made for {self.display.height} x {self.display.width} pixels, and {twin!r} sees "
+                    f"{size[0]} x {size[1]}. Make it with Display.of(twin)."
+                )
+        reduced = {} if self.every_frame else {"reduce": "mean", "intervals": frame_spans(self.movie(0).intervals)}
+        runner = Screen(twins, **reduced, **screen)
+        dataset = runner(self, out, perspectives=perspectives, modulations=modulations)
+        return self.measure(dataset, runner.units)
+
+    def measure(self, dataset: xarray.Dataset, units: pd.DataFrame) -> Result:
+        """Properties of the units from the dataset of a screen of this protocol.
+
+        Raises:
+            ValueError: the dataset is not of this protocol, or not finished.
+        """
+        if dataset.sizes["stimulus"] != len(self) or not (dataset["done"] == 1).all():
+            raise ValueError(
+                f"the screen holds {int((dataset['done'] == 1).sum())} finished stimuli; expected the {len(self)} "
+                "movies of this protocol. Finish it first."
+            )
+        responses = None
+        if self.every_frame:
+            measured = self._measure(self, self._frame_by_frame(dataset))
+        else:
+            values = dataset["responses"].values  # [movie, interval, unit]
+            responses = values.reshape(-1, values.shape[-1])
+            measured = self._measure(self, responses)
+        table = pd.concat([units.reset_index(drop=True), measured.table.reset_index(drop=True)], axis=1)
+        return Result(self, table, self.conditions, responses, measured.arrays, measured.values, dataset)
+
+    def _frame_by_frame(self, dataset: xarray.Dataset):
+        for number in range(len(self)):
+            movie = self.movie(number)
+            yield movie.frames, dataset["responses"][number, : movie.num_frames].values
+
+
+def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
+    """Write ``units.csv``, ``units.parquet``, ``conditions.csv`` and ``arrays.npz`` into a folder; returns paths."""
+    directory = Path(directory).expanduser()
+    writers = {
+        "units.csv": lambda path: result.table.to_csv(path, index=False),
+        "units.parquet": lambda path: result.table.to_parquet(path, index=False),
+        "conditions.csv": lambda path: result.conditions.to_csv(path, index=False),
+        "arrays.npz": lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),
+    }
+    paths = []
+    for name, write in writers.items():
+        with whole_file(directory / name) as path:
+            write(path)
+        paths.append(directory / name)
+    return paths
+
+
+def _axis(values: pd.Index | None) -> dict[str, np.ndarray]:
+    if values is None:
+        return {}
+    frame = values.to_frame(index=False)
+    return {f"axis/{name}": _plain(frame[name]) for name in frame}
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    return column.to_numpy() if pd.api.types.is_numeric_dtype(column) else column.astype(str).to_numpy(dtype="U")

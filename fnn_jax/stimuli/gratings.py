@@ -1,0 +1,305 @@
+"""Gratings, plaids and Gabors: static, drifting, full-field or in apertures.
+
+``grating``, ``plaid`` and ``gabor`` return frames in [0, 1] and may be differentiated: where a parameter is a JAX
+array, so are the frames. The other functions return a ``Movie``.
+
+A grating that drifts in a direction d shows ``mean * (1 + contrast * cos(360 (f s - w t) + phase))`` at time t, where s
+is how far a pixel lies in that direction from ``center``, f the spatial and w the temporal frequency.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from fnn_jax.stimuli.display import HZ, Display, namespace
+from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
+
+WAVEFORMS = ("sine", "square")
+
+
+def grating(
+    display: Display,
+    *,
+    direction: Any = 0.0,
+    spatial_frequency: Any = 0.04,
+    temporal_frequency: Any = 2.0,
+    contrast: Any = 1.0,
+    phase: Any = 0.0,
+    mean: float = 0.5,
+    center: Any = (0.0, 0.0),
+    diameter: Any = None,
+    inner_diameter: Any = None,
+    edge: float = 0.0,
+    waveform: str = "sine",
+    num_frames: int = 30,
+) -> Any:
+    """A drifting grating, ``[num_frames, height, width]``, in [0, 1].
+
+    Args:
+        direction: of motion in degrees, 0 rightwards, counter-clockwise. The orientation is the direction modulo 180.
+        spatial_frequency: cycles per unit of the display. temporal_frequency: Hz; 0 is a static grating, and negative
+            ones move the other way.
+        contrast: 0 to 1, of Michelson. phase: degrees, of the first frame at ``center``.
+        diameter: of a disc around ``center`` outside of which it is gray; ``inner_diameter``: of a gray disc inside.
+        edge: width over which an aperture fades; at least a pixel.
+
+    Raises:
+        ValueError: frequencies that cannot be shown, an aperture that lies outside the monitor, or other values out of
+            range. What is being traced is not checked.
+    """
+    xp = namespace(direction, spatial_frequency, temporal_frequency, contrast, phase, *center, diameter, inner_diameter)
+    wave = _wave(
+        display,
+        xp,
+        direction,
+        spatial_frequency,
+        temporal_frequency,
+        phase,
+        center,
+        num_frames,
+        waveform,
+        contrast,
+        mean,
+    )
+    if diameter is not None or inner_diameter is not None:
+        wave = wave * aperture(display, center, diameter, inner_diameter, edge)[None]
+    return mean * (1 + contrast * wave)
+
+
+def plaid(display: Display, first: dict[str, Any], second: dict[str, Any], *, mean: float = 0.5, **shared: Any) -> Any:
+    """The sum of two gratings, each at half its contrast: ``plaid(display, {"direction": 0}, {"direction": 90})``.
+
+    Arguments of ``grating`` that both have may be given once.
+    """
+    both = [grating(display, **{**shared, **each}, mean=mean) for each in (first, second)]
+    return (both[0] + both[1]) / 2
+
+
+def gabor(
+    display: Display,
+    *,
+    sigma: Any,
+    direction: Any = 0.0,
+    spatial_frequency: Any = 0.04,
+    temporal_frequency: Any = 2.0,
+    contrast: Any = 1.0,
+    phase: Any = 0.0,
+    mean: float = 0.5,
+    center: Any = (0.0, 0.0),
+    num_frames: int = 25,
+) -> Any:
+    """A grating under a Gaussian of standard deviation ``sigma``; else as ``grating``."""
+    xp = namespace(direction, spatial_frequency, temporal_frequency, contrast, phase, *center, sigma)
+    wave = _wave(
+        display, xp, direction, spatial_frequency, temporal_frequency, phase, center, num_frames, "sine", contrast, mean
+    )
+    _require(sigma, "sigma", 0, None, open_below=True)
+    return mean * (1 + contrast * wave * xp.exp(-((display.distance(center) / sigma) ** 2) / 2)[None])
+
+
+def aperture(
+    display: Display, center: Any = (0.0, 0.0), diameter: Any = None, inner_diameter: Any = None, edge: float = 0.0
+) -> Any:
+    """1 inside a disc, or a ring, around ``center``, and 0 outside; ``[height, width]``, differentiable.
+
+    Without diameters it is the whole monitor.
+
+    Raises:
+        ValueError: nothing of it is on the monitor.
+    """
+    xp = namespace(diameter, inner_diameter, *center)
+    distance = display.distance(center)
+    fade = max(edge, display.unit_per_pixel)
+
+    def disc(size):
+        return xp.clip((size / 2 - distance) / fade + 0.5, 0, 1)
+
+    window = xp.ones_like(distance) if diameter is None else disc(diameter)
+    if inner_diameter is not None:
+        if is_known(inner_diameter) and is_known(diameter) and diameter is not None and inner_diameter >= diameter:
+            raise ValueError(f"inner_diameter is {inner_diameter}; expected less than diameter, {diameter}.")
+        window = window - disc(inner_diameter)
+    if isinstance(window, np.ndarray) and not (window > 0.5).any():
+        across, down = display.extent
+        raise ValueError(
+            f"center is {tuple(map(float, center))} and diameter {diameter}: nothing of this aperture is on the "
+            f"monitor, which covers about {across:.0f} x {down:.0f} {display.unit} around (0, 0)."
+        )
+    return window
+
+
+def _wave(
+    display, xp, direction, spatial_frequency, temporal_frequency, phase, center, num_frames, waveform, contrast, mean
+):
+    _require(contrast, "contrast", 0, 1)
+    _require(mean, "mean", 0, 0.5, open_below=True)
+    _require(direction, "direction", -360, 360)
+    if waveform not in WAVEFORMS:
+        raise ValueError(f"waveform is {waveform!r}; expected one of {WAVEFORMS}.")
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}; expected at least 1.")
+    check_frequencies(display, spatial_frequency, temporal_frequency)
+    cycles = spatial_frequency * display.along(direction, center)
+    time = xp.asarray(np.arange(num_frames) / HZ)
+    turns = cycles[None] - (temporal_frequency * time)[:, None, None]
+    wave = xp.cos(2 * np.pi * turns + xp.deg2rad(xp.asarray(phase)))
+    return wave if waveform == "sine" else xp.where(wave >= 0, 1.0, -1.0)
+
+
+def check_frequencies(display: Display, spatial_frequency: Any, temporal_frequency: Any) -> None:
+    """Raise ``ValueError`` where a grating would show another frequency than the one asked for."""
+    nyquist = 0.5 / display.unit_per_pixel
+    if is_known(spatial_frequency) and not 0 <= spatial_frequency < nyquist:
+        raise ValueError(
+            f"spatial_frequency is {spatial_frequency} cycles/{display.unit}; expected 0 to less than {nyquist:.4g}, "
+            f"the Nyquist frequency of pixels of {display.unit_per_pixel:.3g} {display.unit}."
+        )
+    if is_known(temporal_frequency) and not abs(temporal_frequency) < HZ / 2:
+        raise ValueError(
+            f"temporal_frequency is {temporal_frequency} Hz; expected less than {HZ / 2:g}, the Nyquist frequency of "
+            f"{HZ} frames per second."
+        )
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value can be looked at: JAX does not say what is being traced."""
+    return value is not None and not isinstance(value, jax.core.Tracer)
+
+
+def _require(value, name, least, most, open_below=False):
+    if not is_known(value):
+        return
+    above = value > least if open_below else value >= least
+    if not (above and (most is None or value <= most)):  # also for NaN
+        bound = f"{'more than' if open_below else 'at least'} {least}" + ("" if most is None else f", at most {most}")
+        raise ValueError(f"{name} is {value}; expected {bound}.")
+
+
+def gratings(
+    display: Display,
+    *,
+    directions: Sequence[float] = tuple(range(0, 360, 45)),
+    spatial_frequencies: Sequence[float] = (0.04,),
+    temporal_frequencies: Sequence[float] = (2.0,),
+    contrasts: Sequence[float] = (1.0,),
+    diameters: Sequence[float | None] = (None,),
+    phases: Sequence[float] = (0.0,),
+    on_s: float = 2.0,
+    off_s: float = 1.0,
+    repeats: int = 1,
+    seed: int | None = None,
+    **shared: Any,
+) -> Movie:
+    """Every combination of the values given, one after the other with gray between, as a movie.
+
+    Args:
+        seed: of a random order, another one for each repeat; None: in the order given.
+        shared: other arguments of ``grating``, for all of them.
+    """
+    parameters = {
+        "direction": directions,
+        "spatial_frequency": spatial_frequencies,
+        "temporal_frequency": temporal_frequencies,
+        "contrast": contrasts,
+        "diameter": diameters,
+        "phase": phases,
+    }
+    conditions = in_order(combinations(parameters), repeats, seed)
+    check_conditions(display, conditions, shared)
+    frames = frames_in(on_s, "on_s")
+
+    def make(**condition):
+        return grating(display, **condition, **shared, num_frames=frames)
+
+    return one_after_another(display, conditions, make, on_s=on_s, off_s=off_s, level=shared.get("mean", 0.5))
+
+
+def gabors(
+    display: Display,
+    *,
+    sigma: float,
+    directions: Sequence[float] = tuple(range(0, 360, 45)),
+    spatial_frequencies: Sequence[float] = (0.02, 0.04, 0.08),
+    temporal_frequencies: Sequence[float] = (1.0, 2.0, 4.0),
+    on_s: float = 25 / HZ,
+    off_s: float = 0.5,
+    repeats: int = 1,
+    seed: int | None = None,
+    **shared: Any,
+) -> Movie:
+    """Drifting Gabors: as ``gratings``, 8 directions x 3 x 3 frequencies of 25 frames each."""
+    parameters = {
+        "direction": directions,
+        "spatial_frequency": spatial_frequencies,
+        "temporal_frequency": temporal_frequencies,
+    }
+    conditions = in_order(combinations(parameters), repeats, seed)
+    for condition in conditions:
+        check_frequencies(display, condition["spatial_frequency"], condition["temporal_frequency"])
+    frames = frames_in(on_s, "on_s")
+
+    def make(**condition):
+        return gabor(display, sigma=sigma, **condition, **shared, num_frames=frames)
+
+    return one_after_another(display, conditions, make, on_s=on_s, off_s=off_s, level=shared.get("mean", 0.5))
+
+
+def combinations(parameters: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All combinations, the last parameter varying fastest.
+
+    Raises:
+        ValueError: a parameter has no value.
+    """
+    empty = [name for name, values in parameters.items() if not len(values)]
+    if empty:
+        raise ValueError(f"{', '.join(empty)}: no value is given; expected at least one.")
+    return [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
+
+
+def in_order(conditions: Sequence[dict[str, Any]], repeats: int, seed: int | None) -> list[dict[str, Any]]:
+    """Each condition ``repeats`` times; with a seed every round in a random order of its own."""
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; expected at least 1.")
+    if seed is None:
+        return list(conditions) * repeats
+    random = np.random.default_rng(seed)
+    return [conditions[i] for _ in range(repeats) for i in random.permutation(len(conditions))]
+
+
+def check_conditions(display: Display, conditions: Sequence[dict[str, Any]], shared: dict[str, Any]) -> None:
+    """Raise what ``grating`` would raise for any of them, before any frame is made."""
+    for condition in {tuple(each.items()): each for each in conditions}.values():
+        grating(display, **condition, **shared, num_frames=1)
+
+
+def center_surround(
+    display: Display,
+    *,
+    center_direction: float | None = 0.0,
+    surround_direction: float | None = None,
+    center_diameter: float = 20.0,
+    gap: float = 0.0,
+    surround_diameter: float | None = None,
+    mean: float = 0.5,
+    **shared: Any,
+) -> Any:
+    """A grating in a disc, and another in the ring around it; None leaves one of them out.
+
+    Args:
+        gap: width of the gray ring between them. surround_diameter: outer one of the ring; None: the whole monitor.
+        shared: other arguments of ``grating``, for both.
+    """
+    if center_direction is None and surround_direction is None:
+        raise ValueError("center_direction and surround_direction are both None; expected at least one direction.")
+    frames = 0.0
+    if center_direction is not None:
+        inside = grating(display, direction=center_direction, diameter=center_diameter, mean=mean, **shared)
+        frames = frames + (inside - mean)
+    if surround_direction is not None:
+        hole = center_diameter + 2 * gap
+        ring = {"inner_diameter": hole, "diameter": surround_diameter}
+        frames = frames + (grating(display, direction=surround_direction, mean=mean, **ring, **shared) - mean)
+    return frames + mean
