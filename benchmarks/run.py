@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 SCRIPTS = (
     *("single_clip", "batch", "units", "gradient", "long_video", "startup", "devices", "roofline", "precision"),
     "torch_compile",
+    "tuning",
 )
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}
 

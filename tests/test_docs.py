@@ -1,56 +1,56 @@
-"""Every Python example of README and docs runs, in order, page by page; the table of errors is the tests' own."""
+"""Every Python example of README and docs, and every notebook, runs; the table of errors is the tests' own."""
 
+import json
 import re
-import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+import jax
 import pytest
+import reader
 from tolerances import TOLERANCES
 
 from fnn_jax import NetworkConfig
-from fnn_jax.cache import COLUMNS
-from fnn_jax.demo import random_network
-from fnn_jax.download import record_checksum
-from fnn_jax.release import MICRONS
-from fnn_jax.store import save_network
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a reader would be: with weights, random ones of six units, in the folder ``weights``, and in the cache."""
-    folder = tmp_path_factory.mktemp("reader")
-    key = {"session": 8, "scan_idx": 5, "unit_id": np.arange(6)}
-    units = pd.DataFrame(key | {"animal_id": 17797}, index=pd.RangeIndex(6, name="readout_id"))
-    save_network(folder / "weights", random_network(NetworkConfig.microns(6)), scan="8-5", units=units)
-    store = folder / "cache" / "weights" / "default"
-    shutil.copytree(folder / "weights", store)
-    units[[*key]].reset_index().to_csv(store / "units.csv", index=False)
-    for group in ("performance", "tuning", "anatomy"):
-        path = folder / "cache" / MICRONS.properties[group]["units.csv"].path
-        path.parent.mkdir(parents=True)
-        columns = {name: np.linspace(0, 1, 6) for name in COLUMNS[group]} | {"brain_area": ["V1", "LM"] * 3, "field": 1}
-        pd.DataFrame(key | {name: columns[name] for name in COLUMNS[group]}).to_csv(path, index=False)
-        record_checksum(folder / "cache", MICRONS.properties[group]["units.csv"].path)
-    return folder
+    return reader.furnish(tmp_path_factory.mktemp("reader"), NetworkConfig.microns(6))
+
+
+@pytest.fixture(scope="module")
+def small_folder(tmp_path_factory):
+    return reader.furnish(tmp_path_factory.mktemp("notebooks"), NetworkConfig.tiny(6))
 
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_examples_run(page, folder, monkeypatch):
-    import jax
+    run(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), page, folder, monkeypatch)
 
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(notebook, small_folder, monkeypatch):
+    """On a small network: what a reader sees after the cells is not checked, but that none of them fails."""
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in cells), "clear the outputs before committing"
+    code = ["".join(line for line in cell["source"] if not line.startswith("%")) for cell in cells]
+    run(code, notebook, small_folder, monkeypatch)
+
+
+def run(examples, source, folder, monkeypatch):
+    """Execute pieces of code one after the other, as a reader would."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FNN_JAX_CACHE", str(folder / "cache"))
     monkeypatch.setenv("FNN_JAX_OFFLINE", "1")
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as a reader has it
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         namespace = {}
-        for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-            exec(compile(example, str(page), "exec"), namespace)
+        for example in examples:
+            exec(compile(example, str(source), "exec"), namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

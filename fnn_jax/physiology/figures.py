@@ -242,47 +242,48 @@ def _draw_field(ax: Any, result: Result, unit: int, kind: str) -> None:
         field, prefix = result.arrays[kind][unit], f"{kind}_"
     middle = np.nanmedian(field) if np.isfinite(field).any() else 0.0
     reach = np.nanmax(np.abs(field - middle)) if np.isfinite(field).any() else 1.0
-    across, down = display.extent
-    extent = (-across / 2, across / 2, -down / 2, down / 2)
+    # Pixels where they are in the unit of the display: on a monitor that is seen from near by, rows of them are curved.
+    pixels = display.in_blocks(int(result.conditions["check_px"].iloc[0])) if kind == "noise" else display
+    x, y = pixels.positions(np.arange(pixels.height)[:, None], np.arange(pixels.width)[None, :])
     limits = {"vmin": middle - reach, "vmax": middle + reach}
-    image = ax.imshow(field, cmap="RdBu_r", extent=extent, interpolation="nearest", **limits)
+    image = ax.pcolormesh(x, y, field, cmap="RdBu_r", shading="nearest", rasterized=True, **limits)
     if np.isfinite(row[f"{prefix}x"]) and row[f"{prefix}fit"] == "good":
-        _draw_ellipse(ax, *(row[f"{prefix}{name}"] for name in ("x", "y", "sigma_major", "sigma_minor", "angle_deg")))
-    ax.set(xlabel=f"x ({display.unit})", ylabel=f"y ({display.unit})", xlim=extent[:2], ylim=extent[2:])
+        names = ("x", "y", "sigma_major", "sigma_minor", "angle_deg")
+        _draw_ellipse(ax, display, *(row[f"{prefix}{name}"] for name in names))
+    ax.set(xlabel=f"x ({display.unit})", ylabel=f"y ({display.unit})", aspect="equal", facecolor="#e2e8f0")
     ax.figure.colorbar(image, ax=ax, label=RESPONSE if kind != "noise" else "weighted level", shrink=0.8)
 
 
-def _draw_ellipse(ax: Any, x: float, y: float, major: float, minor: float, angle_deg: float) -> None:
+def _draw_ellipse(ax: Any, display: Any, x: float, y: float, major: float, minor: float, angle_deg: float) -> None:
     turn = np.linspace(0, 2 * np.pi, 61)
     angle = np.deg2rad(angle_deg)
     along, across = major * np.cos(turn), minor * np.sin(turn)
-    ax.plot(
-        x + along * np.cos(angle) - across * np.sin(angle),
-        y + along * np.sin(angle) + across * np.cos(angle),
-        color="black",
-        linewidth=1,
-    )
+    right, up = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
+    ax.plot(*display.position_beside((x, y), right, up), color="black", linewidth=1)
 
 
 def _draw_positions(ax: Any, result: Result) -> None:
     display = result.protocol.display
-    across, down = display.extent
     prefixes = {"on_": RED, "off_": BLUE} if "on_x" in result.table else {"": GRAY}
     for prefix, color in prefixes.items():
         if f"{prefix}x" in result.table:
             good = result.table[result.table[f"{prefix}fit"] == "good"]
             label = f"{prefix.strip('_') or 'noise'} ({len(good)})"
             ax.plot(good[f"{prefix}x"], good[f"{prefix}y"], ".", color=color, markersize=4, alpha=0.6, label=label)
-    ax.add_patch(_rectangle(across, down))
+    ax.plot(*_outline(display), color=GRAY, linewidth=0.8)
     ax.set(xlabel=f"x ({display.unit})", ylabel=f"y ({display.unit})", aspect="equal")
     ax.set_title("centres of receptive fields", fontsize=9)
     ax.legend(fontsize=6, frameon=False)
 
 
-def _rectangle(across: float, down: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((-across / 2, -down / 2), across, down, fill=False, color=GRAY, linewidth=0.8)
+def _outline(display: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The edge of the monitor."""
+    last_row, last_column = display.height - 1, display.width - 1
+    along, back = np.linspace(0, 1, 30), np.linspace(1, 0, 30)
+    zeros, ones = np.zeros(30), np.ones(30)
+    row = np.concatenate([zeros, along, ones, back]) * last_row
+    column = np.concatenate([along, ones, back, zeros]) * last_column
+    return display.positions(row, column)
 
 
 def _draw_distribution(ax: Any, result: Result, column: str) -> None:

@@ -16,11 +16,11 @@ REACH = 0.9  # of the monitor that the usual grid of positions covers
 def grid_positions(
     display: Display, columns: int = 15, rows: int = 7, reach: float = REACH
 ) -> list[tuple[float, float]]:
-    """Positions (x, y) that cover the monitor evenly; 105 of them unless asked otherwise."""
-    across, down = (reach * extent / 2 for extent in display.extent)
-    x = np.linspace(-across, across, columns) if columns > 1 else np.zeros(1)
-    y = np.linspace(down, -down, rows) if rows > 1 else np.zeros(1)
-    return [(float(a), float(b)) for b in y for a in x]
+    """Positions (x, y) that cover the monitor evenly, on the screen; 105 of them unless asked otherwise."""
+    row = (display.height - 1) / 2 + np.linspace(-1, 1, rows) * reach * display.height / 2 * (rows > 1)
+    column = (display.width - 1) / 2 + np.linspace(-1, 1, columns) * reach * display.width / 2 * (columns > 1)
+    x, y = display.positions(np.repeat(row, columns), np.tile(column, rows))
+    return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
 
 
 def gaussian_dots(
