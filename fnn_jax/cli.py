@@ -19,6 +19,8 @@ examples:
                                             a folder of videos, two scans; killed, it goes on where it was
   fnn-jax tune --protocol direction --scan 8-5 --units reliable -o out/
                                             OSI, DSI, preferred directions: tables and figures
+  fnn-jax synthesize --scan 8-5 --units 12 40 --frames 60 -o exciting/
+                                            the videos that excite two units most
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_screen(verbs)
     _add_tune(verbs)
+    _add_synthesize(verbs)
     return parser
 
 
@@ -416,6 +419,43 @@ def _tune(options: argparse.Namespace) -> None:
     from fnn_jax.physiology.command import tune
 
     tune(options)
+
+
+def _add_synthesize(verbs) -> None:
+    parser = verbs.add_parser(
+        "synthesize",
+        help="the stimuli that units respond to most",
+        description="Optimises a video for each unit, by gradients to its pixels. Writes OUT/result.npz (frames, "
+        "losses, responses), table.csv, and for each unit a .mp4, a .gif and a figure that compares it with gratings "
+        "and natural clips. Killed and started again, it goes on where it was. See docs/synthesis.md.",
+    )
+    _add_weights(parser)
+    parser.add_argument("--units", nargs="+", type=int, metavar="ID", required=True, help="readout_id of each")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="of each video (%(default)s)")
+    parser.add_argument("--static", action="store_true", help="one image, shown for all frames")
+    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the optimiser (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=0.05, metavar="X", help="of Adam (%(default)s)")
+    parser.add_argument("--contrast", type=float, metavar="X", help="fixed root-mean-square contrast, such as 0.2")
+    parser.add_argument("--smooth", type=float, default=1e-4, metavar="X", help="weight of roughness (%(default)s)")
+    parser.add_argument("--burn-in", type=int, default=10, metavar="N", help="frames that do not count (%(default)s)")
+    parser.add_argument(
+        "--objective",
+        choices=("excite", "inhibit"),
+        default="excite",
+        help="the largest or the smallest responses (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first stimulus (%(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="units at once; default: from the memory at hand")
+    parser.add_argument("--clips", nargs="+", metavar="VIDEO", help=f"natural clips to compare with ({FORMS})")
+    parser.add_argument("--no-comparison", action="store_true", help="no figures")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write")
+    parser.set_defaults(run=_synthesize)
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from fnn_jax.synthesis.command import synthesize
+
+    synthesize(options)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from fnn_jax.config import NetworkConfig
 from fnn_jax.model.network import CHUNK_FRAMES
 
 CPU_BATCH = 4
+CPU_GRADIENTS = 8  # one after the other, so that their number matters little
+KEPT_FOR_GRADIENT = 2.0  # times the maps of the feedforward part; the recurrent part is as much again
 MOST_FRAMES, MOST_VIDEOS = 32, 64
 PART_OF_MEMORY = 0.25  # of what the device may use; the rest is for weights, inputs and results
 UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say
@@ -41,6 +43,22 @@ def batch_size(config: NetworkConfig, device: jax.Device) -> int:
     if device.platform == "cpu":
         return CPU_BATCH
     fit = max(1, int(_memory(device) // (CHUNK_FRAMES * frame_bytes(config))))
+    return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
+
+
+def needs_remat(config: NetworkConfig, device: jax.Device, frames: int, videos: int) -> bool:
+    """Whether a gradient should compute chunks again: always on a CPU, else where they take too much memory."""
+    kept = KEPT_FOR_GRADIENT * frames * videos * frame_bytes(config)
+    return device.platform == "cpu" or kept > _memory(device)
+
+
+def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int) -> int:
+    """Videos whose gradients are computed together on one device: a power of two."""
+    if device.platform == "cpu":
+        return CPU_GRADIENTS
+    chunk = KEPT_FOR_GRADIENT * CHUNK_FRAMES * frame_bytes(config)
+    state = 4 * frames * (config.perspective.height * config.perspective.width * 4)
+    fit = max(1, int(_memory(device) // (chunk + state)))
     return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
 
 

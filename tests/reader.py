@@ -1,15 +1,29 @@
 """Where a reader of the documentation would be: with a scan in the cache, offline."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pandas as pd
 
+from fnn_jax import NetworkConfig
 from fnn_jax.cache import COLUMNS
 from fnn_jax.demo import random_network
 from fnn_jax.download import record_checksum
 from fnn_jax.release import MICRONS
 from fnn_jax.store import save_network
+
+
+def thin(num_units):
+    """The published architecture, every size of inputs and maps included, with few channels: it compiles sooner."""
+    whole = NetworkConfig.microns(num_units)
+    return dataclasses.replace(
+        whole,
+        feedforward=dataclasses.replace(whole.feedforward, channels=(4, 8, 8), out_channels=16),
+        recurrent=dataclasses.replace(
+            whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16, out_channels=8
+        ),
+    )
 
 
 def furnish(folder, config):

@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return reader.furnish(tmp_path_factory.mktemp("reader"), NetworkConfig.microns(6))
+    return reader.furnish(tmp_path_factory.mktemp("reader"), reader.thin(6))
 
 
 @pytest.fixture(scope="module")

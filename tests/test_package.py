@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fnn_jax"
 
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
-    {"config", "version", "files", "videos", "program"},
+    {"config", "version", "files", "videos", "program", "tracing"},
     {"figures"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
@@ -39,8 +39,11 @@ LAYERS = [
     {"physiology.least_squares", "physiology.similarity", "physiology.features", "physiology.tuning"},
     {"physiology.von_mises", "physiology.curves", "physiology.receptive_fields", "physiology.protocol"},
     {"physiology.protocols", "physiology.figures"},
+    {"synthesis.parameterisations", "synthesis.objectives", "synthesis.penalties", "synthesis.result"},
+    {"synthesis.problem", "synthesis.figures"},
+    {"synthesis.run"},
     {"demo", "verify", "commands"},
-    {"physiology.command"},
+    {"physiology.command", "synthesis.command"},
     {"cli"},
 ]
 MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}

@@ -144,36 +144,30 @@ def test_features(twin, tmp_path):
         np.testing.assert_allclose(recorded[name.replace(".", "_")], whole[name], atol=1e-6)
     np.testing.assert_allclose(recorded["responses"], twin.predict(video), atol=1e-6)
     assert recorded["core"].dims == ("time", "stream", "core_row", "core_column", "core_channel")
-    chosen = physiology.record_features(
-        twin,
-        video,
-        ["retina", "core"],
-        tmp_path / "f.zarr",
-        channels={"core": [3, 1]},
-        streams=[1],
-        positions={"core": [(0, 2), (3, 3)]},
-        progress=False,
-    )
+    some = ["retina", "core"]
+    choice = {"channels": {"core": [3, 1]}, "streams": [1], "positions": {"core": [(0, 2), (3, 3)]}}
+    chosen = physiology.record_features(twin, video, some, tmp_path / "f.zarr", progress=False, **choice)
     np.testing.assert_allclose(chosen["core"], whole["core"][:, [1]][:, :, [0, 3], [2, 3]][..., [3, 1]], atol=1e-6)
     assert chosen["core"].dims == ("time", "stream", "position", "core_channel")
     np.testing.assert_allclose(chosen["retina"], whole["retina"], atol=1e-6)
-    pooled = physiology.record_features(twin, stimuli.Movie.of(video), "core", pool="max", progress=False)
+    pooled = physiology.record_features(twin, stimuli.Movie.of(video), some, pool="max", progress=False)
     np.testing.assert_allclose(pooled["core"], whole["core"].max((2, 3)), atol=1e-6)
+    np.testing.assert_allclose(pooled["retina"], whole["retina"].max((1, 2)), atol=1e-6)
     for arguments, message in (
         ({"names": []}, "names is empty"),
         ({"names": "nose"}, r"unknown names \['nose'\]"),
         ({"streams": [2]}, r"streams has \[2\]; expected indices from 0 to 1"),
-        ({"channels": [99]}, r"channels has \[99\]; core has 5"),
-        ({"positions": [(0, 99)]}, r"positions has \(0, 99\); the map core has"),
+        ({"channels": {"core": [99]}}, r"channels has \[99\]; core has 5"),
+        ({"positions": {"core": [(0, 99)]}}, r"positions has \(0, 99\); the map core has"),
         ({"positions": [(0, 0)], "pool": "mean"}, "expected one of them"),
         ({"pool": "sum"}, "pool is 'sum'"),
         ({"out": tmp_path / "f"}, r"expected a name that ends in .zarr"),
         ({"stimulus": np.zeros((5, 2, 18, 32, 1), np.uint8)}, "batch of videos"),
     ):
         with pytest.raises(ValueError, match=message):
-            physiology.record_features(twin, **{"stimulus": video, "names": "core", "progress": False, **arguments})
+            physiology.record_features(twin, **{"stimulus": video, "names": some, "progress": False, **arguments})
     with pytest.raises(FileExistsError):
-        physiology.record_features(twin, video, "core", tmp_path / "f.zarr", progress=False)
+        physiology.record_features(twin, video, some, tmp_path / "f.zarr", progress=False)
 
 
 def test_similarity(twin):
@@ -221,7 +215,7 @@ def test_figures(results, twin, tmp_path):
         figures.response_raster(np.zeros((0, 3)))
 
 
-@pytest.mark.parametrize("protocol", ["direction", "dots"])
+@pytest.mark.parametrize("protocol", [pytest.param("direction", marks=pytest.mark.slow), "dots"])
 def test_tune(twin, tmp_path, monkeypatch, capsys, protocol):
     monkeypatch.chdir(tmp_path)
     twin.save("weights")

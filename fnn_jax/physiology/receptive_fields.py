@@ -186,15 +186,15 @@ def gradient_receptive_fields(
     twin.predict(stimulus[:1])  # an error in the stimulus before anything is compiled for the gradient
 
     @jax.jit
-    def gradient(video, unit):
-        return jax.grad(lambda v: chosen.rollout(v, perspectives, modulations)[at, unit])(video)
+    def gradient(video, frame, unit):
+        return jax.grad(lambda v: chosen.rollout(v, perspectives, modulations)[frame, unit])(video)
 
     video = jnp.asarray(stimulus)
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
     for unit in tqdm(
         range(chosen.num_units), unit="unit", desc="gradients", disable=None if progress is None else not progress
     ):
-        fields[unit] = np.asarray(gradient(video, unit)).reshape(stimulus.shape[:3])
+        fields[unit] = np.asarray(gradient(video, at % len(stimulus), unit)).reshape(stimulus.shape[:3])
     return fields
 
 

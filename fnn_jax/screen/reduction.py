@@ -3,14 +3,14 @@
 The mean and the maximum over intervals keep a running value. A function of the user sees all responses of an interval.
 """
 
-import hashlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fnn_jax.tracing import traced_digest
 
 USUAL_FRAMES = 4096  # functions are told apart at one length: more than most of their slices reach
 
@@ -88,21 +88,7 @@ def describe(reduce: Any, span: tuple[int, int], dtype: Any) -> str:
         traced = _traced(reduce, USUAL_FRAMES, 3, dtype)
     except ValueError:  # it wants a number of frames of its own
         traced = _traced(reduce, span[1] - span[0], 3, dtype)
-    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))  # addresses of Python functions
-    digest = hashlib.sha256(text.encode())
-    for constant in map(np.asarray, _constants(traced)):
-        digest.update(f"{constant.dtype} {constant.shape}".encode() + constant.tobytes())
-    return f"{getattr(reduce, '__name__', 'function')} {digest.hexdigest()[:16]}"
-
-
-def _constants(traced: Any) -> Iterator[Any]:
-    """Arrays that a function closes over, also in the functions that it calls."""
-    yield from getattr(traced, "consts", ())
-    for equation in traced.eqns:
-        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns"))
-        for value in inner:
-            if hasattr(value, "eqns"):
-                yield from _constants(value)
+    return f"{getattr(reduce, '__name__', 'function')} {traced_digest(traced)[:16]}"
 
 
 def _traced(reduce, frames, units, dtype):

@@ -49,6 +49,7 @@ def test_stages(exact, golden, frame):
     assert_close("exact stages", features["readout"], expected[f"readout{frame}"])
 
 
+@pytest.mark.slow
 def test_gradients(golden, config, parameters):
     """Those on eye and monitor are differences of large terms: only in float64 is ours beyond doubt."""
     targets = np.abs(recipe.array("units", (12, 24)))[:6].astype(np.float64)

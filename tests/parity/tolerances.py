@@ -36,6 +36,8 @@ TOLERANCES = {
     "gradient on pixels": Tolerance("scaled", 1e-4, 2.2e-05),
     "gradient on eye and monitor": Tolerance("scaled", 1e-3, 9.5e-04),
     "gradient on other parameters": Tolerance("scaled", 1e-4, 2.2e-05),
+    "synthesis": Tolerance("mixed", 1e-5, 2.3e-06),
+    "synthesis gradient": Tolerance("scaled", 1e-4, 3.1e-05),
     # live, against the released package on other weights
     "live response": Tolerance("relative", 1e-5, 1.2e-06),
     "live state dict": Tolerance("absolute", 0, 0),

@@ -1,0 +1,154 @@
+"""What a stimulus is made for: functions of what the network does, to be minimised.
+
+An objective sees, for one target, the responses of its units, after burn-in, to the stimulus under one or several
+trials of behaviour, ``[T, trial, unit]``, and the named features that it asks for. It returns a number.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn_jax.model.readout import poisson_loss
+
+
+class Seen(NamedTuple):
+    """What an objective sees: ``responses`` and ``readout`` (their logarithm), ``[T, trial, unit]``, and ``features``
+    by name, ``[T, trial, stream, ...]``; all without the frames of the burn-in."""
+
+    responses: jax.Array
+    readout: jax.Array
+    features: dict[str, jax.Array]
+
+
+class Objective(NamedTuple):
+    """``loss``: ``Seen``, and this target's own data (or None) -> a number, smaller is better. ``features``: names of
+    the features it sees. ``data``: arrays with an entry for each target, such as recorded responses."""
+
+    loss: Callable[[Seen, Any], jax.Array]
+    features: tuple[str, ...] = ()
+    data: Any = None
+
+
+def excitation(temperature: float = 0.1) -> Objective:
+    """Stimuli that excite all units of a target: the released form, ``sum over frames of mean(response ^
+    -temperature)``.
+
+    With several units, a higher temperature cares more for those that respond least.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; expected above 0.")
+
+    # Through the readout, which is the logarithm: a response to the power of -temperature.
+    return Objective(lambda seen, _: jnp.exp(-temperature * seen.readout).mean((1, 2)).sum())
+
+
+def log_excitation() -> Objective:
+    """Minus the logarithm of the response, summed over frames, mean over the units of a target: the limit of
+    ``excitation`` for low temperatures."""
+    return Objective(lambda seen, _: -seen.readout.mean((1, 2)).sum())
+
+
+def mean_excitation() -> Objective:
+    """Minus the response itself, mean over frames and units."""
+    return Objective(lambda seen, _: -seen.responses.mean())
+
+
+def soft_minimum(sharpness: float = 5.0) -> Objective:
+    """Excites the unit of a target that responds least: minus the soft minimum of log-mean responses over units."""
+
+    def loss(seen, _):
+        levels = jnp.log(seen.responses.mean((0, 1)) + 1e-6)
+        return jax.nn.logsumexp(-sharpness * levels) / sharpness
+
+    return Objective(loss)
+
+
+def inhibition() -> Objective:
+    """Stimuli that silence the units of a target: the logarithm of the response, mean over frames and units."""
+    return Objective(lambda seen, _: seen.readout.mean())
+
+
+def contrast(first: int) -> Objective:
+    """Excites the first ``first`` units of a target, and none of the others: the difference of mean log responses."""
+
+    def loss(seen, _):
+        if not 0 < first < seen.readout.shape[-1]:
+            raise ValueError(
+                f"first is {first}; expected 1 to {seen.readout.shape[-1] - 1}, with units in both groups."
+            )
+        return seen.readout[..., first:].mean() - seen.readout[..., :first].mean()
+
+    return Objective(loss)
+
+
+def pattern(patterns: Any) -> Objective:
+    """Stimuli after which the units of a target respond with a given pattern: 1 - correlation over units.
+
+    Args:
+        patterns: ``[target, unit]``, at least two units.
+    """
+    patterns = jnp.asarray(patterns, jnp.float32)
+    if patterns.ndim != 2 or patterns.shape[1] < 2:
+        raise ValueError(f"patterns has the shape {list(patterns.shape)}; expected [target, unit], at least two units.")
+
+    def loss(seen, wanted):
+        mean = seen.responses.mean((0, 1))
+        return 1 - _correlation(mean, wanted)
+
+    return Objective(loss, data=patterns)
+
+
+def reconstruction(recorded: Any) -> Objective:
+    """The video that responses came from: the released form, the Poisson loss ``predicted - recorded log(predicted)``,
+    mean over trials and units, summed over frames.
+
+    Args:
+        recorded: ``[target, T, trial, unit]``, with the frames of the burn-in, recorded or predicted.
+    """
+    recorded = jnp.asarray(recorded, jnp.float32)
+    if recorded.ndim != 4:
+        raise ValueError(f"recorded has the shape {list(recorded.shape)}; expected [target, T, trial, unit].")
+
+    def loss(seen, wanted):
+        wanted = wanted[len(wanted) - len(seen.readout) :]
+        return poisson_loss(seen.readout, wanted).mean((1, 2)).sum()
+
+    return Objective(loss, data=recorded)
+
+
+def feature(name: str, channel: int, *, stream: int | None = None, position: Sequence[int] | None = None) -> Objective:
+    """Excites a channel inside the network: minus its mean over frames, and over space unless a position is given.
+
+    Args:
+        name: of a feature, such as ``"feedforward.block1"`` or ``"core"``; channels come last.
+        stream: one stream; default the mean over streams. position: (row, column) in the map.
+    """
+
+    def loss(seen, _):
+        values = seen.features[name]  # [T, trial, stream, ..., channel]; the retina has no streams
+        if not 0 <= channel < values.shape[-1]:
+            raise ValueError(f"channel is {channel}; {name} has {values.shape[-1]}, counted from 0.")
+        values = values[..., channel]
+        if name != "retina" and stream is not None:
+            values = values[:, :, stream]
+        if position is not None:
+            height, width = values.shape[-2:]
+            if not (0 <= position[0] < height and 0 <= position[1] < width):
+                raise ValueError(f"position is {tuple(position)}; {name} has {height} rows and {width} columns.")
+            values = values[..., position[0], position[1]]
+        return -values.mean()
+
+    return Objective(loss, (name,))
+
+
+def custom(loss: Callable[..., jax.Array], features: Sequence[str] = (), data: Any = None) -> Objective:
+    """A function of ``Seen`` and a target's data; see ``Objective``."""
+    return Objective(loss, tuple(features), data)
+
+
+def _correlation(first: jax.Array, second: jax.Array) -> jax.Array:
+    first, second = first - first.mean(), second - second.mean()
+    return (first * second).sum() / jnp.sqrt((first**2).sum() * (second**2).sum() + np.float32(1e-12))

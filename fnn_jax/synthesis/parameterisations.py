@@ -1,0 +1,288 @@
+"""Ways to write a stimulus as numbers that can be optimised: pairs of pure functions, as in optax.
+
+``init(key)`` draws parameters, a pytree of arrays; ``frames(parameters)`` makes frames of them, ``[T, H, W]`` in [0,
+1]. Any other pair of such functions will do, of a flax module for instance.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax.stimuli.gratings import gabor
+
+EPS = 1e-12
+
+
+class Parameterisation(NamedTuple):
+    """Parameters of a stimulus, and the stimulus of parameters.
+
+    ``init``: key -> parameters. ``frames``: parameters -> ``[T, H, W]`` in [0, 1]. ``pixels``: parameters -> ``[T, H,
+    W]`` before they are squashed to [0, 1], on which the released penalty is defined; by default the frames.
+    ``project``: parameters -> parameters that are allowed, applied after each step.
+    """
+
+    init: Callable[[jax.Array], Any]
+    frames: Callable[[Any], jax.Array]
+    pixels: Callable[[Any], jax.Array] | None = None
+    project: Callable[[Any], Any] | None = None
+
+    def unsquashed(self, parameters: Any) -> jax.Array:
+        """``pixels``, or the frames where there is no such thing."""
+        return (self.pixels or self.frames)(parameters)
+
+
+def nlm(
+    num_frames: int,
+    height: int,
+    width: int,
+    *,
+    start: str = "noise",
+    gain: float = 0.1,
+    static: bool = False,
+    learn_gain: bool = False,
+) -> Parameterisation:
+    """The released parameterisation: ``sigmoid(gain raw sqrt(n) / |raw| + bias)``, n values in ``raw``.
+
+    Args:
+        start: of ``raw``: ``"noise"``, standard normal, or ``"zeros"``, as released (a uniform gray).
+        static: one image for all frames, whose gradient is the mean over frames.
+        learn_gain: whether gain and bias are parameters, too, as released. (There they move n times more slowly; an
+            optimiser that scales its steps, such as Adam, raises the contrast to black and white at once.)
+    """
+    _check_size(num_frames, height, width)
+    if start not in ("noise", "zeros"):
+        raise ValueError(f"start is {start!r}; expected 'noise' or 'zeros'.")
+    shape = (1 if static else num_frames, height, width)
+
+    def init(key):
+        raw = jax.random.normal(key, shape) if start == "noise" else jnp.zeros(shape)
+        return {"raw": raw} | ({"gain": jnp.float32(gain), "bias": jnp.float32(0)} if learn_gain else {})
+
+    def pixels(parameters):
+        raw = parameters["raw"]
+        squares = (raw**2).sum()
+        # Where raw is zero it is returned as it is, and so is its gradient; the root has none there.
+        length = jnp.sqrt(jnp.where(squares > 0, squares, 1))
+        scaled = jnp.where(squares > 0, raw / length * np.sqrt(raw.size), raw)
+        return _repeated(scaled, num_frames) if static else scaled
+
+    def frames(parameters):
+        scale, bias = (parameters.get(name, default) for name, default in (("gain", gain), ("bias", 0.0)))
+        return jax.nn.sigmoid(pixels(parameters) * scale + bias)
+
+    return Parameterisation(init, frames, pixels)
+
+
+def pixels(num_frames: int, height: int, width: int, *, start: float = 0.5, noise: float = 0.05) -> Parameterisation:
+    """The pixels themselves, kept in [0, 1] after each step; at first ``start`` and normal noise of this deviation."""
+    _check_size(num_frames, height, width)
+
+    def init(key):
+        return jnp.clip(start + noise * jax.random.normal(key, (num_frames, height, width)), 0, 1)
+
+    return Parameterisation(init, lambda frames: frames, project=lambda frames: jnp.clip(frames, 0, 1))
+
+
+def fourier(
+    num_frames: int,
+    height: int,
+    width: int,
+    *,
+    exponent: float = 1.0,
+    contrast: float = 0.1,
+    phases_only: bool = False,
+) -> Parameterisation:
+    """A spectrum over space and, with several frames, time, whose amplitudes fall as ``1 / frequency ** exponent``.
+
+    Args:
+        contrast: standard deviation of the frames at the start, before they are squashed to [0, 1].
+        phases_only: the amplitudes stay as they are, and only phases are learned.
+    """
+    _check_size(num_frames, height, width)
+    shape = (num_frames, height, width)
+    time, down, across = np.meshgrid(
+        *(np.fft.fftfreq(n) * n for n in shape[:2]), np.arange(width // 2 + 1), indexing="ij"
+    )
+    frequency = np.sqrt((time / num_frames) ** 2 + (down / height) ** 2 + (across / width) ** 2)
+    amplitude = np.maximum(frequency, 1 / max(shape)) ** -exponent
+    amplitude[0, 0, 0] = 0  # gray is a parameter of its own
+    # A wave counts twice but for those that are their own conjugate: so a unit spectrum has this deviation.
+    twice = np.where((across == 0) | ((width % 2 == 0) & (across == width // 2)), 1, 2)
+    amplitude = jnp.asarray(amplitude * contrast * 4 / np.sqrt((twice * amplitude**2).sum()), jnp.float32)
+    count = num_frames * height * width
+
+    def init(key):
+        real, imaginary = jax.random.normal(key, (2, *amplitude.shape)) / np.sqrt(2)
+        angle = jnp.arctan2(imaginary, real)
+        spectrum = {"phase": angle} if phases_only else {"real": real, "imaginary": imaginary}
+        return {**spectrum, "bias": jnp.float32(0)}
+
+    def unsquashed(parameters):
+        if phases_only:
+            phase = parameters["phase"]
+            spectrum = jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
+        else:
+            spectrum = jax.lax.complex(parameters["real"], parameters["imaginary"])
+        return jnp.fft.irfftn(spectrum * amplitude.astype(spectrum.dtype), shape) * count
+
+    def frames(parameters):
+        return jax.nn.sigmoid(unsquashed(parameters) + parameters["bias"])
+
+    return Parameterisation(init, frames, unsquashed)
+
+
+def low_rank(num_frames: int, height: int, width: int, *, rank: int = 4, contrast: float = 0.1) -> Parameterisation:
+    """A sum of ``rank`` products of a time course and an image, squashed to [0, 1]."""
+    _check_size(num_frames, height, width)
+    if not 1 <= rank <= num_frames:
+        raise ValueError(f"rank is {rank}; expected 1 to {num_frames}, the number of frames.")
+
+    def init(key):
+        time, space = jax.random.split(key)
+        return {
+            "time": jax.random.normal(time, (num_frames, rank)),
+            "space": jax.random.normal(space, (rank, height, width)) * (4 * contrast / np.sqrt(rank)),
+        }
+
+    def unsquashed(parameters):
+        return jnp.einsum("tr,rhw->thw", parameters["time"], parameters["space"], precision="highest")
+
+    return Parameterisation(init, lambda parameters: jax.nn.sigmoid(unsquashed(parameters)), unsquashed)
+
+
+def drifting_gabor(display: Display, num_frames: int, **start: float) -> Parameterisation:
+    """A drifting Gabor with learned parameters: ``direction, spatial_frequency, temporal_frequency, phase, x, y,
+    sigma`` and ``contrast``.
+
+    Args:
+        start: where they start; those not given are drawn: directions and phases from all, positions from the middle of
+            the monitor, frequencies and sizes around 0.04 cycles per degree, 2 Hz and 12 degrees.
+
+    Frequencies and sigma are learned as logarithms, contrast as a logit, and all so that steps of one size suit them.
+    """
+    across, down = display.extent
+    scales = {"direction": 60.0, "phase": 60.0, "x": across / 8, "y": down / 8}
+    if display.unit == "deg":
+        typical = {"spatial_frequency": 0.04, "temporal_frequency": 2.0, "sigma": 12.0}
+    else:
+        typical = {"spatial_frequency": 8 / display.width, "temporal_frequency": 2.0, "sigma": display.width / 12}
+    names = (*scales, *typical, "contrast")
+    unknown = set(start) - set(names)
+    if unknown:
+        raise ValueError(f"start has {sorted(unknown)}; expected {names}.")
+
+    def init(key):
+        draws = dict(zip(names, jax.random.normal(key, (len(names),)), strict=True))
+        raw = {name: draws[name] for name in ("x", "y")}
+        raw |= {
+            name: 6 * jax.random.uniform(jax.random.fold_in(key, i)) for i, name in enumerate(("direction", "phase"))
+        }
+        raw |= {name: 0.3 * draws[name] for name in typical} | {"contrast": jnp.float32(1.0)}
+        given = {name: value / scales[name] for name, value in start.items() if name in scales}
+        given |= {name: np.log(value / typical[name]) for name, value in start.items() if name in typical}
+        given |= {name: np.log(value / (1 - value)) for name, value in start.items() if name == "contrast"}
+        return {**raw, **{name: jnp.float32(value) for name, value in given.items()}}
+
+    def frames(parameters):
+        values = gabor_parameters(parameters)
+        center = (values.pop("x"), values.pop("y"))
+        return gabor(display, **values, center=center, num_frames=num_frames)
+
+    def gabor_parameters(parameters):
+        values = {name: parameters[name] * scale for name, scale in scales.items()}
+        values |= {name: jnp.exp(parameters[name]) * value for name, value in typical.items()}
+        nyquist = 0.5 / display.unit_per_pixel
+        values["spatial_frequency"] = jnp.minimum(values["spatial_frequency"], 0.9 * nyquist)
+        values["temporal_frequency"] = jnp.minimum(values["temporal_frequency"], 0.45 * HZ)
+        return values | {"contrast": jax.nn.sigmoid(parameters["contrast"])}
+
+    return Parameterisation(init, frames)
+
+
+def masked(inner: Parameterisation, mask: Any, outside: Any = 0.5) -> Parameterisation:
+    """Only what lies inside a mask is learned; the rest shows ``outside``: a level, an image or frames.
+
+    Args:
+        mask: ``[H, W]`` or ``[T, H, W]``, 1 inside and 0 outside; ``stimuli.aperture`` makes discs and rings.
+    """
+    mask = jnp.asarray(mask, jnp.float32)
+    outside = jnp.asarray(_levels(outside), jnp.float32)
+
+    def frames(parameters):
+        inside = inner.frames(parameters)
+        weight, rest = (jnp.broadcast_to(each, inside.shape) for each in (_with_time(mask), _with_time(outside)))
+        return weight * inside + (1 - weight) * rest
+
+    return inner._replace(frames=frames)
+
+
+def between(inner: Parameterisation, before: Any = None, after: Any = None) -> Parameterisation:
+    """Fixed frames, ``[T, H, W]``, before and after those that are learned."""
+    fixed = [None if each is None else jnp.asarray(_levels(each), jnp.float32) for each in (before, after)]
+
+    def frames(parameters):
+        return jnp.concatenate([each for each in (fixed[0], inner.frames(parameters), fixed[1]) if each is not None])
+
+    return inner._replace(frames=frames)
+
+
+def normalised(
+    inner: Parameterisation, *, mean: float | None = None, contrast: float | None = None
+) -> Parameterisation:
+    """The whole stimulus at a fixed mean luminance, or a fixed root-mean-square contrast, in [0, 1], or both.
+
+    Values that leave [0, 1] are cut off, so a high contrast is not quite reached.
+    """
+    if mean is not None and not 0 < mean < 1:
+        raise ValueError(f"mean is {mean}; expected between 0 and 1, or None.")
+    if contrast is not None and not 0 < contrast <= 0.5:
+        raise ValueError(f"contrast is {contrast}; expected a standard deviation, above 0 and at most 0.5, or None.")
+
+    def frames(parameters):
+        shown = inner.frames(parameters)
+        middle = shown.mean()
+        varied = shown - middle
+        if contrast is not None:
+            varied = varied * (contrast / jnp.sqrt((varied**2).mean() + EPS))
+        return jnp.clip(varied + (middle if mean is None else mean), 0, 1)
+
+    return inner._replace(frames=frames)
+
+
+@jax.custom_vjp
+def _mean_gradient(image, like):
+    return jnp.broadcast_to(image, like.shape)
+
+
+def _mean_gradient_forwards(image, like):
+    return jnp.broadcast_to(image, like.shape), like
+
+
+def _mean_gradient_backwards(like, gradient):
+    return gradient.mean(0, keepdims=True), jnp.zeros_like(like)
+
+
+_mean_gradient.defvjp(_mean_gradient_forwards, _mean_gradient_backwards)
+
+
+def _repeated(image: jax.Array, num_frames: int) -> jax.Array:
+    """An image ``[1, H, W]`` as frames; its gradient is their mean, as in the released code."""
+    return _mean_gradient(image, jnp.zeros((num_frames, *image.shape[1:]), image.dtype))
+
+
+def _levels(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    return values / 255 if values.dtype == np.uint8 else values
+
+
+def _with_time(array: jax.Array) -> jax.Array:
+    return array.reshape((1,) * (3 - array.ndim) + array.shape)
+
+
+def _check_size(num_frames: int, height: int, width: int) -> None:
+    if min(num_frames, height, width) < 1:
+        raise ValueError(f"the stimulus has {num_frames} frames of {height} x {width}; expected at least 1 of each.")

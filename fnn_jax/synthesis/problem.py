@@ -1,0 +1,235 @@
+"""One step of synthesis for one target: what is minimised, and how its numbers move; pure functions."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnn_jax import sizes
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.network import Inputs, Network
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.synthesis.objectives import Objective, Seen
+from fnn_jax.synthesis.parameterisations import Parameterisation
+from fnn_jax.tracing import traced_digest
+from fnn_jax.twin import Twin, fold
+
+BEHAVIOUR_LIMIT = 2.0  # standard deviations, of behaviour that is learned
+
+
+class Target(NamedTuple):
+    """The readout of a target's units, its objective's data, and the number that its random draws come from."""
+
+    readout: dict[str, jax.Array]
+    data: Any
+    number: jax.Array
+
+
+class Progress(NamedTuple):
+    """The state of a target: everything that the next step needs."""
+
+    parameters: Any
+    optimizer: Any
+    best: Any  # parameters with the smallest loss so far
+    best_loss: jax.Array
+    step: jax.Array
+    stopped: jax.Array  # no step is made any more
+
+
+class Trace(NamedTuple):
+    """What is noted of a step: the whole loss, the penalty in it, and the length of the gradient."""
+
+    loss: jax.Array
+    penalty: jax.Array
+    gradient: jax.Array
+
+
+class Problem:
+    """Everything that the targets share.
+
+    Args:
+        units: of each target, positions in the twin's table, ``[target, unit]``.
+        behaviour: eye and behaviour, each ``[T, trial, 2]``.
+        num_stimuli: of a target, optimised together; ``diversity`` weighs how far apart they are.
+        seed: of all random draws.
+    """
+
+    def __init__(
+        self,
+        twin: Twin,
+        units: np.ndarray,
+        objective: Objective,
+        parameterisation: Parameterisation,
+        *,
+        penalty: Callable[[jax.Array, jax.Array], jax.Array],
+        transforms: Sequence[Callable[[jax.Array, jax.Array], jax.Array]],
+        optimizer: optax.GradientTransformation,
+        burn_in: int,
+        behaviour: tuple[np.ndarray, np.ndarray],
+        learn_behaviour: bool,
+        sample_stream: bool,
+        num_stimuli: int,
+        diversity: float,
+        periphery: str,
+        precision: str,
+        remat: bool | None,
+        device: jax.Device,
+        seed: int,
+    ):
+        self.units, self.objective, self.parameterisation = units, objective, parameterisation
+        self.penalty, self.transforms, self.optimizer = penalty, tuple(transforms), optimizer
+        self.burn_in, self.learn_behaviour, self.sample_stream = burn_in, learn_behaviour, sample_stream
+        self.num_stimuli, self.diversity, self.seed = num_stimuli, diversity, seed
+        self.eye, self.behaviour = behaviour
+        self.num_frames, self.num_trials = self.eye.shape[:2]
+        self.is_random = sample_stream or bool(transforms)
+        config = NetworkConfig.from_dict(twin.config.to_dict() | {"num_units": units.shape[1]})
+        self.config = config
+        if remat is None:
+            remat = sizes.needs_remat(config, device, self.num_frames, num_stimuli * self.num_trials)
+        self._options = {"periphery": periphery, "features": objective.features, "precision": precision, "remat": remat}
+        named = named_parameters(twin.network)
+        self._readout = {name: value for name, value in named.items() if name.startswith("readout.")}
+        one = {name: self._rows(name, units[0]) for name in self._readout}
+        network, self._core = fold(network_from_parameters(config, {**named, **one}))
+        self.leaves, self._structure = jax.tree.flatten(network)
+
+    def _rows(self, name: str, rows: np.ndarray) -> jax.Array:
+        axis = 1 if name.startswith("readout.feature.") else 0  # the first axis counts the streams
+        return jnp.take(self._readout[name], rows, axis=axis)
+
+    def targets(self, numbers: np.ndarray) -> Target:
+        """The targets of these numbers, with a leading axis."""
+        readout = {name: jnp.stack([self._rows(name, self.units[n]) for n in numbers]) for name in self._readout}
+        data = jax.tree.map(lambda array: jnp.asarray(array)[numbers], self.objective.data)
+        return Target(readout, data, jnp.asarray(numbers, jnp.uint32))
+
+    def start(self, target: Target) -> Progress:
+        """Before the first step."""
+        key = self._key(target, 0)
+        stimulus = jax.vmap(self.parameterisation.init)(jax.random.split(key, self.num_stimuli))
+        parameters = {"stimulus": stimulus}
+        if self.learn_behaviour:
+            parameters |= {"eye": jnp.zeros(self.eye.shape[-1]), "behaviour": jnp.zeros(self.behaviour.shape[-1])}
+        infinite = jnp.full((), jnp.inf, jnp.float32)
+        begin = (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+        return Progress(parameters, self.optimizer.init(parameters), parameters, infinite, *begin)
+
+    def advance(self, leaves: list[jax.Array], target: Target, progress: Progress) -> tuple[Progress, Trace]:
+        """One step; nothing moves once it has stopped, and a loss that is no number stops it."""
+        silent = jnp.full((), jnp.nan, jnp.float32)
+
+        def move(progress):
+            key = self._key(target, progress.step + 1)
+            (loss, penalty), gradient = jax.value_and_grad(self.loss, argnums=1, has_aux=True)(
+                leaves, progress.parameters, target, key
+            )
+            length = optax.tree.norm(gradient)
+            is_number = jnp.isfinite(loss) & jnp.isfinite(length)
+            with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
+                updates, optimizer = self.optimizer.update(gradient, progress.optimizer, progress.parameters)
+                parameters = optax.apply_updates(progress.parameters, updates)
+            if self.parameterisation.project is not None:
+                parameters["stimulus"] = jax.vmap(self.parameterisation.project)(parameters["stimulus"])
+            better = is_number & (loss < progress.best_loss)
+
+            def choose(condition, new, old):
+                return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+            moved = Progress(
+                choose(is_number, parameters, progress.parameters),
+                choose(is_number, optimizer, progress.optimizer),
+                choose(better, progress.parameters, progress.best),
+                jnp.where(better, loss, progress.best_loss),
+                progress.step + is_number.astype(jnp.int32),
+                ~is_number,
+            )
+            return moved, Trace(loss, penalty, length)
+
+        def rest(progress):
+            return progress, Trace(silent, silent, silent)
+
+        return jax.lax.cond(progress.stopped, rest, move, progress)
+
+    def loss(self, leaves, parameters, target, key):
+        """The number to be minimised, and the penalty in it."""
+        shown = jax.vmap(self.parameterisation.frames)(parameters["stimulus"])
+        stream = None
+        if self.sample_stream:
+            stream = jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.config.num_streams)
+        seen = self.see(leaves, parameters, target, self._transformed(key, shown), stream)
+        return self._score(parameters, target, shown, seen)
+
+    def evaluate(self, leaves, parameters, target):
+        """Loss and penalty over every stream, without anything random; and the frames and responses."""
+        shown = jax.vmap(self.parameterisation.frames)(parameters["stimulus"])
+        seen = self.see(leaves, parameters, target, shown)
+        return *self._score(parameters, target, shown, seen), shown, seen.responses
+
+    def _score(self, parameters, target, shown, seen):
+        unsquashed = jax.vmap(self.parameterisation.unsquashed)(parameters["stimulus"])
+        penalty = jax.vmap(self.penalty)(unsquashed, shown).mean()
+        losses = jax.vmap(lambda one: self.objective.loss(one, target.data))(seen)
+        if losses.shape != (self.num_stimuli,):
+            raise ValueError(f"the objective returns the shape {list(losses.shape[1:])}; expected one number.")
+        loss = losses.mean() + penalty
+        if self.num_stimuli > 1:
+            loss = loss - self.diversity * _distance(shown)
+        return loss, penalty
+
+    def see(self, leaves, parameters, target, frames, stream=None) -> Seen:
+        """What the objective sees of frames ``[stimulus, T, H, W]``, ``[stimulus, T, trial, ...]``."""
+        network: Network = jax.tree.unflatten(self._structure, leaves)
+        for name, value in target.readout.items():
+            _, part, variable = name.split(".")
+            getattr(getattr(network.readout, part), variable)[...] = value
+        stimuli, trials = self.num_stimuli, self.num_trials
+        video = jnp.repeat(jnp.moveaxis(frames, 0, 1), trials, axis=1)[..., None]
+        traces = {}
+        for name, given in (("eye", self.eye), ("behaviour", self.behaviour)):
+            trace = jnp.tile(jnp.asarray(given), (1, stimuli, 1))
+            if self.learn_behaviour:
+                trace = jnp.broadcast_to(BEHAVIOUR_LIMIT * jnp.tanh(parameters[name])[None, None], trace.shape)
+            traces[name] = trace
+        inputs = Inputs(video, **traces)
+        state = network.init_state(stimuli * trials)
+        _, output = network.rollout(state, inputs, stream=stream, **self._options)
+
+        def split(array):
+            array = array[self.burn_in :]
+            return jnp.moveaxis(array.reshape(len(array), stimuli, trials, *array.shape[2:]), 1, 0)
+
+        features = {name: split(array) for name, array in output.features.items()}
+        return Seen(split(output.responses), split(output.readout), features)
+
+    def _transformed(self, key, frames):
+        for number, transform in enumerate(self.transforms):
+            keys = jax.random.split(jax.random.fold_in(key, 2 + number), self.num_stimuli)
+            frames = jax.vmap(transform)(keys, frames)
+        return frames
+
+    def _key(self, target: Target, step: Any) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), target.number), step)
+
+    def digest(self) -> str:
+        """A hash of what a step computes: parameterisation, objective, penalties, transforms, optimiser and inputs."""
+        target = jax.eval_shape(lambda: self.targets(np.arange(1)))
+        target = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), target)
+        progress = jax.eval_shape(self.start, target)
+        leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in self.leaves]
+        digest = hashlib.sha256(traced_digest(jax.make_jaxpr(self.start)(target)).encode())
+        digest.update(traced_digest(jax.make_jaxpr(self.advance)(leaves, target, progress)).encode())
+        for array in (self.units, *jax.tree.leaves(self.objective.data)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def _distance(frames: jax.Array) -> jax.Array:
+    """Mean over pairs of stimuli of their root-mean-square difference."""
+    flat = frames.reshape(len(frames), -1)
+    first, second = np.triu_indices(len(frames), 1)
+    return jnp.sqrt(((flat[first] - flat[second]) ** 2).mean(1) + 1e-12).mean()

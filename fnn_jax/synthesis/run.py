@@ -1,0 +1,453 @@
+"""``synthesize``: stimuli for many targets, compiled, in batches, resumable."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm.auto import tqdm
+
+from fnn_jax import sizes
+from fnn_jax.files import whole_file
+from fnn_jax.inputs import check_inputs
+from fnn_jax.stimuli.movie import as_levels
+from fnn_jax.synthesis.objectives import Objective, excitation
+from fnn_jax.synthesis.parameterisations import Parameterisation, nlm
+from fnn_jax.synthesis.penalties import weighted
+from fnn_jax.synthesis.problem import Problem, Progress
+from fnn_jax.synthesis.result import Synthesis, SynthesisError
+from fnn_jax.twin import Twin
+from fnn_jax.units import choose_units
+
+REPORT_STEPS = 10  # that run on the device before the host looks at them
+PATIENCE = 50  # steps over which convergence is judged
+
+
+def synthesize(
+    twin: Twin,
+    targets: Any = None,
+    objective: Objective | None = None,
+    parameterisation: Parameterisation | None = None,
+    *,
+    num_frames: int = 30,
+    steps: int = 300,
+    optimizer: optax.GradientTransformation | None = None,
+    penalties: Sequence[tuple[float, Any]] = (),
+    transforms: Sequence[Any] = (),
+    burn_in: int = 10,
+    perspectives: Any = None,
+    modulations: Any = None,
+    learn_behaviour: bool = False,
+    sample_stream: bool = False,
+    num_stimuli: int = 1,
+    diversity: float = 1.0,
+    tolerance: float | None = None,
+    periphery: str = "dark",
+    precision: str = "float32",
+    remat: bool | None = None,
+    batch_size: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    seed: int = 0,
+    out: str | os.PathLike | None = None,
+    progress: bool | None = None,
+) -> Synthesis:
+    """Stimuli that make units, or the inside of the network, do something; one for each target.
+
+    >>> most_exciting = synthesize(twin, targets=[12, 40], num_frames=30)
+    >>> most_exciting.frames                     # uint8 [target, stimulus, T, H, W]
+
+    Args:
+        targets: ``readout_id`` of the units: ``[12, 40]`` are two targets of a unit each, ``[[12, 40]]`` is one of two.
+            None: no units, for objectives that see features only.
+        objective: of ``fnn_jax.synthesis``; default ``excitation()``, the released one.
+        parameterisation: default ``nlm(num_frames, ...)``, the released one, from noise.
+        steps: of the optimiser; default ``optax.adam(0.05)``.
+        penalties: pairs ``(weight, penalty)``. transforms: of the frames, at random in each step.
+        burn_in: frames at the start of whose responses the objective sees nothing.
+        perspectives, modulations: as for ``Twin.predict``; with a batch axis, trials that the objective sees side by
+            side. ``learn_behaviour``: constant ones are learned with the stimulus, within 2 standard deviations.
+        sample_stream: each step sees one of the network's streams, at random, instead of their mean.
+        num_stimuli: of each target; ``diversity`` weighs the mean distance between them, which grows.
+        tolerance: a target stops when its best loss of the last 50 steps is not better by this relative amount; None:
+            never.
+        remat: compute parts of the network twice, which bounds the memory; None: where the memory wants it.
+        batch_size: targets that are optimised together; None: from the memory at hand, over all ``devices``.
+        seed: of everything random. The same arguments give the same stimuli on one machine, bit for bit.
+        out: folder for the result. Killed and called again with the same arguments, it goes on there, to the same
+            result.
+        progress: show a progress bar; None: in terminals.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit together, before anything is computed; a target whose gradient
+        is
+            zero at the start.
+        SynthesisError: another synthesis is in ``out``; it is kept.
+    """
+    objective = excitation() if objective is None else objective
+    size = (twin.config.stimulus_height, twin.config.stimulus_width)
+    parameterisation = nlm(num_frames, *size) if parameterisation is None else parameterisation
+    shape = jax.eval_shape(lambda: parameterisation.frames(parameterisation.init(jax.random.key(0)))).shape
+    if len(shape) != 3 or shape[1:] != size:
+        raise ValueError(f"the parameterisation makes frames {list(shape)}; expected [T, {size[0]}, {size[1]}].")
+    _check(objective, twin, steps=steps, num_stimuli=num_stimuli, diversity=diversity, tolerance=tolerance)
+    if not 0 <= burn_in < shape[0]:
+        raise ValueError(f"burn_in is {burn_in}; expected 0 to {shape[0] - 1}: the stimulus has {shape[0]} frames.")
+    units, ids = _target_units(twin, targets, objective)
+    behaviour = _behaviour(twin, perspectives, modulations, shape)
+    if num_stimuli > 1 and behaviour[0].shape[1] > 1:
+        raise ValueError("num_stimuli is above 1, and behaviour has several trials; expected one of them.")
+    _check_data(objective, units, shape[0], behaviour[0].shape[1])
+    twin.network.check_options(None, periphery, objective.features, precision)
+    devices = list(jax.local_devices() if devices is None else devices)
+    problem = Problem(
+        twin,
+        units,
+        objective,
+        parameterisation,
+        penalty=weighted(penalties),
+        transforms=transforms,
+        optimizer=optax.adam(0.05) if optimizer is None else optimizer,
+        burn_in=burn_in,
+        behaviour=behaviour,
+        learn_behaviour=learn_behaviour,
+        sample_stream=sample_stream,
+        num_stimuli=num_stimuli,
+        diversity=diversity,
+        periphery=periphery,
+        precision=precision,
+        remat=remat,
+        device=devices[0],
+        seed=seed,
+    )
+    if batch_size is None:
+        videos = num_stimuli * behaviour[0].shape[1]
+        batch_size = max(1, sizes.gradient_batch(problem.config, devices[0], shape[0]) // videos) * len(devices)
+    runner = _Runner(problem, devices, min(batch_size, -(-len(units) // len(devices)) * len(devices)))
+    record = {
+        "twin": f"{twin.name} {twin.fingerprint()}",
+        "units": ids,
+        "frames": list(shape),
+        "problem": problem.digest(),
+        "steps": steps,
+        "tolerance": tolerance,
+        "burn_in": burn_in,
+        "seed": seed,
+        "batch_size": runner.batch_size,
+        "devices": len(devices),
+        "label": twin.label,
+    }
+    folder = None if out is None else _Folder(out, record)
+    if folder is not None and folder.is_done():
+        return Synthesis.load(folder.path)
+    result = runner.run(steps, tolerance, folder, progress, record)
+    if folder is not None:
+        folder.finish(result)
+    bad = [name for name, why in zip(result.names, result.stopped, strict=True) if why.startswith("not a number")]
+    if bad:
+        warnings.warn(
+            f"{len(bad)} targets stopped because their loss was no longer a number ({', '.join(bad[:5])}); the best "
+            "stimulus until then is kept. A smaller learning rate may help.",
+            stacklevel=2,
+        )
+    return result
+
+
+class _Runner:
+    """Batches of targets on the devices of this process."""
+
+    def __init__(self, problem: Problem, devices: Sequence[jax.Device], batch_size: int):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}; expected a positive integer, or None.")
+        self.problem = problem
+        self.batch_size = max(1, round(batch_size / len(devices))) * len(devices)
+        self._mesh = Mesh(np.array(devices), ("target",))
+        self._leaves = [jax.device_put(leaf, NamedSharding(self._mesh, PartitionSpec())) for leaf in problem.leaves]
+        in_turn = one_by_one(devices[0])
+
+        def over_targets(function, count):
+            """The function of the network's leaves and ``count`` arguments with a leading axis of targets."""
+
+            def mapped(leaves, *arguments):
+                if in_turn:
+                    return jax.lax.map(lambda each: function(leaves, *each), arguments)
+                return jax.vmap(lambda *each: function(leaves, *each))(*arguments)
+
+            along = PartitionSpec("target")
+            specs = {"in_specs": (PartitionSpec(), *[along] * count), "out_specs": along}
+            return jax.jit(jax.shard_map(mapped, mesh=self._mesh, check_vma=False, **specs))
+
+        def several_steps(leaves, target, progress, last):
+            def step(progress, _):
+                rested = progress._replace(stopped=progress.stopped | (progress.step >= last))
+                moved, trace = problem.advance(leaves, target, rested)
+                still = jnp.where(progress.step >= last, progress.stopped, moved.stopped)
+                return moved._replace(stopped=still), trace
+
+            return jax.lax.scan(step, progress, None, length=REPORT_STEPS)
+
+        def evaluate(leaves, target, parameters):
+            return problem.evaluate(leaves, parameters, target)
+
+        self._several_steps = over_targets(several_steps, 3)
+        self._evaluate = over_targets(evaluate, 2)
+        self._start = over_targets(lambda leaves, target: problem.start(target), 1)
+
+    def _put(self, tree: Any) -> Any:
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec("target")))
+
+    def batches(self) -> list[np.ndarray]:
+        """Numbers of the targets of each batch; the last one is filled up with repeats."""
+        count = len(self.problem.units)
+        numbers = np.arange(-(-count // self.batch_size) * self.batch_size)
+        return list(np.minimum(numbers, count - 1).reshape(-1, self.batch_size))
+
+    def run(self, steps, tolerance, folder, show, record) -> Synthesis:
+        parts = []
+        batches = self.batches()
+        quiet = None if show is None else not show
+        with tqdm(total=steps * len(batches), unit="step", desc="synthesis", disable=quiet) as bar:
+            for number, numbers in enumerate(batches):
+                part = None if folder is None else folder.load_batch(number)
+                if part is None:
+                    part = self._run_batch(number, numbers, steps, tolerance, folder, bar, record)
+                else:
+                    bar.update(steps)
+                parts.append(part)
+        count = len(self.problem.units)
+        joined = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        return Synthesis(record=record, **joined)
+
+    def _require_gradients(self, numbers: np.ndarray, lengths: np.ndarray, record: dict[str, Any]) -> None:
+        flat = [record["units"][number] for number, length in zip(numbers, lengths, strict=True) if length == 0]
+        if flat:
+            raise ValueError(
+                f"The gradient of targets {flat[:5]} is zero at the start: nothing that is learned reaches them. Do "
+                "they look at the mask? Is anything after the burn-in left? Or start from noise, with more contrast."
+            )
+
+    def _run_batch(self, number, numbers, steps, tolerance, folder, bar, record) -> dict[str, np.ndarray]:
+        target = self._put(self.problem.targets(numbers))
+        progress = self._start(self._leaves, target)
+        first = self._evaluate(self._leaves, target, progress.parameters)
+        losses = np.full((len(numbers), steps), np.nan, np.float32)
+        penalties = losses.copy()
+        stopped = np.full(len(numbers), "", dtype="U40")
+        done = 0
+        saved = None if folder is None else folder.load_progress(number, progress)
+        if saved is not None:
+            arrays, progress, done = saved
+            progress = self._put(progress)
+            losses[:, :done], penalties[:, :done], stopped = arrays["losses"], arrays["penalties"], arrays["stopped"]
+            bar.update(done)
+        last = self._put(jnp.full(len(numbers), steps, jnp.int32))
+        while done < steps:
+            progress, trace = self._several_steps(self._leaves, target, progress, last)
+            length = min(REPORT_STEPS, steps - done)
+            for kept, values in ((losses, trace.loss), (penalties, trace.penalty)):
+                kept[:, done : done + length] = np.asarray(values)[:, :length]
+            done += length
+            if done == length:
+                self._require_gradients(numbers, np.asarray(trace.gradient)[:, 0], record)
+            was_stopped = np.asarray(progress.stopped)
+            for i in np.flatnonzero(was_stopped & (stopped == "")):
+                stopped[i] = f"not a number at step {int(progress.step[i]) + 1}"
+            if tolerance is not None and done % REPORT_STEPS == 0:
+                flat = _is_flat(losses[:, :done], tolerance) & (stopped == "")
+                stopped[flat] = f"converged after {done} steps"
+                progress = progress._replace(stopped=self._put(jnp.asarray(was_stopped | flat)))
+            bar.update(length)
+            bar.set_postfix(loss=f"{np.nanmean(np.asarray(progress.best_loss)):.4g}", refresh=False)
+            if (stopped != "").all():
+                bar.update(steps - done)
+                break
+            if folder is not None and done < steps:
+                folder.save_progress(number, progress, done, losses[:, :done], penalties[:, :done], stopped)
+        # What is best of losses that random draws change may be so by chance.
+        parameters = progress.parameters if self.problem.is_random else progress.best
+        never = np.isinf(np.asarray(progress.best_loss))
+        parameters = jax.tree.map(
+            lambda last, best: jnp.where(never.reshape(-1, *[1] * (last.ndim - 1)), last, best),
+            progress.parameters,
+            parameters,
+        )
+        loss, penalty, frames, responses = self._evaluate(self._leaves, target, self._put(parameters))
+        part = {
+            "frames": as_levels(np.asarray(frames)),
+            "start_frames": as_levels(np.asarray(first[2])),
+            "responses": np.asarray(responses),
+            "start_responses": np.asarray(first[3]),
+            "losses": losses,
+            "penalties": penalties,
+            "final_loss": np.asarray(loss),
+            "final_penalty": np.asarray(penalty),
+            "stopped": np.where(stopped == "", f"after {steps} steps", stopped),
+        }
+        learned = {name: value for name, value in parameters.items() if name != "stimulus"}
+        part |= {f"learned_{name}": 2 * np.tanh(np.asarray(value)) for name, value in learned.items()}
+        if folder is not None:
+            folder.save_batch(number, part)
+        return part
+
+
+def one_by_one(device: jax.Device) -> bool:
+    """On a CPU one target after the other stays in the cache; accelerators take them all at once."""
+    return device.platform == "cpu"
+
+
+def _is_flat(losses: np.ndarray, tolerance: float) -> np.ndarray:
+    """Targets whose best loss of the last steps is not better than the best before."""
+    if losses.shape[1] <= PATIENCE:
+        return np.zeros(len(losses), bool)
+    before, now = losses[:, :-PATIENCE].min(1), losses[:, -PATIENCE:].min(1)
+    return before - now < tolerance * np.abs(before)
+
+
+class _Folder:
+    """A synthesis on disk: what it is, batches that are done, and the one that is not."""
+
+    def __init__(self, path: str | os.PathLike, record: dict[str, Any]):
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise SynthesisError(f"{self.path} is a file; expected a folder.")
+        described = self.path / "synthesis.json"
+        if described.exists():
+            found = json.loads(described.read_text())
+            different = [name for name in record if found.get(name) != json.loads(json.dumps(record[name]))]
+            if different:
+                shown = "; ".join(
+                    f"{name}: there {_brief(found.get(name))}, here {_brief(record[name])}" for name in different
+                )
+                raise SynthesisError(
+                    f"{self.path} holds another synthesis, which is kept ({shown}). Give another folder."
+                )
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise SynthesisError(f"{self.path} holds something else, which is kept. Give another folder.")
+        else:
+            with whole_file(described) as temporary:
+                temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+    def is_done(self) -> bool:
+        return (self.path / "result.npz").exists()
+
+    def _batch(self, number: int) -> Path:
+        return self.path / f"batch{number}.npz"
+
+    def load_batch(self, number: int) -> dict[str, np.ndarray] | None:
+        return _load(self._batch(number))
+
+    def save_batch(self, number: int, part: dict[str, np.ndarray]) -> None:
+        _save(self._batch(number), part)
+        (self.path / f"progress{number}.npz").unlink(missing_ok=True)
+
+    def load_progress(self, number: int, like: Progress) -> tuple[dict[str, np.ndarray], Progress, int] | None:
+        arrays = _load(self.path / f"progress{number}.npz")
+        if arrays is None:
+            return None
+        leaves, structure = jax.tree.flatten(like)
+        return (
+            arrays,
+            jax.tree.unflatten(structure, [arrays[f"leaf{i}"] for i in range(len(leaves))]),
+            int(arrays["done"]),
+        )
+
+    def save_progress(self, number, progress, done, losses, penalties, stopped) -> None:
+        leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(progress))}
+        kept = {"done": np.array(done), "losses": losses, "penalties": penalties, "stopped": stopped}
+        _save(self.path / f"progress{number}.npz", leaves | kept)
+
+    def finish(self, result: Synthesis) -> None:
+        _save(self.path / "result.npz", result.arrays())
+        for path in self.path.glob("batch*.npz"):
+            path.unlink()
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with whole_file(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def _load(path: Path) -> dict[str, np.ndarray] | None:
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _check(objective, twin, *, steps, num_stimuli, diversity, tolerance):
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective is {type(objective).__name__}; expected one of fnn_jax.synthesis, or custom(function)."
+        )
+    for name, value in (("steps", steps), ("num_stimuli", num_stimuli)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; expected a positive integer.")
+    for name, value in (("diversity", diversity), ("tolerance", tolerance)):
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r}; expected a number that is not negative.")
+
+
+def _target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.ndarray, list[Any]]:
+    """Rows of the units of each target, ``[target, unit]``, and their readout ids."""
+    if targets is None:
+        if not objective.features:
+            raise ValueError(
+                "targets is None; expected readout ids, such as [12, 40], unless the objective sees features."
+            )
+        return np.zeros((1, 1), int), [list(objective.features)]
+    ids = np.asarray(targets)
+    if ids.dtype == object or not np.issubdtype(ids.dtype, np.integer) or ids.ndim not in (1, 2) or not ids.size:
+        raise TypeError(
+            f"targets is {targets!r}; expected readout ids: [12, 40], a unit each, or [[12, 40], ...], groups."
+        )
+    groups = ids[:, None] if ids.ndim == 1 else ids
+    rows = choose_units(twin.units, np.unique(groups))
+    positions = dict(zip(np.unique(groups).tolist(), rows.tolist(), strict=True))
+    return np.vectorize(positions.__getitem__)(groups), ids.tolist()
+
+
+def _behaviour(
+    twin: Twin, perspectives: Any, modulations: Any, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eye and behaviour of each trial, ``[T, trial, 2]``."""
+    black = np.broadcast_to(np.uint8(0), shape)
+
+    def expanded(trace):
+        return np.broadcast_to(trace, (shape[0], len(trace))) if trace is not None and np.ndim(trace) == 1 else trace
+
+    checked = check_inputs(black, expanded(perspectives), expanded(modulations), twin.config, traceable=False)
+    traces = []
+    for trace, features in (
+        (checked.perspectives, twin.config.perspective.eye_features),
+        (checked.modulations, twin.config.modulation.behaviour_features),
+    ):
+        trace = np.zeros((1, 1, features), np.float32) if trace is None else np.asarray(trace, np.float32)
+        traces.append(np.broadcast_to(trace, (shape[0], checked.batch, features)))
+    return tuple(traces)
+
+
+def _check_data(objective: Objective, units: np.ndarray, frames: int, trials: int) -> None:
+    for array in jax.tree.leaves(objective.data):
+        if len(array) != len(units):
+            raise ValueError(f"the objective has data for {len(array)} targets, and there are {len(units)}.")
+        if array.ndim == 4 and array.shape[1:3] != (frames, trials):
+            raise ValueError(
+                f"recorded has {array.shape[1]} frames and {array.shape[2]} trials; expected {frames} and {trials}: "
+                "those of the stimulus and of perspectives and modulations."
+            )
+        if array.ndim in (2, 4) and array.shape[-1] != units.shape[1]:
+            raise ValueError(
+                f"the objective has data for {array.shape[-1]} units a target, which has {units.shape[1]}."
+            )
