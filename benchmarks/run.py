@@ -22,6 +22,7 @@ SCRIPTS = (
     *("single_clip", "batch", "units", "gradient", "long_video", "startup", "devices", "roofline", "precision"),
     "torch_compile",
     "tuning",
+    "synthesis",
 )
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}
 

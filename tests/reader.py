@@ -20,9 +20,7 @@ def thin(num_units):
     return dataclasses.replace(
         whole,
         feedforward=dataclasses.replace(whole.feedforward, channels=(4, 8, 8), out_channels=16),
-        recurrent=dataclasses.replace(
-            whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16, out_channels=8
-        ),
+        recurrent=dataclasses.replace(whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16),
     )
 
 

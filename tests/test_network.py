@@ -111,6 +111,7 @@ def test_vmap_over_videos_equals_a_batch(network, whole):
     assert_same(jax.jit(jax.vmap(one, in_axes=1, out_axes=1))(inputs), output.responses)
 
 
+@pytest.mark.slow
 def test_all_streams_at_once_equal_one_after_the_other(network, monkeypatch):
     """The way taken on accelerators, ``vmap``, gives what the loop on a CPU gives; gradients too."""
     inputs = frames_of(make_inputs(), 0, 3)
@@ -191,6 +192,7 @@ def test_options_are_checked(network):
         network.rollout(network.init_state(1), inputs, features=("cores",))
 
 
+@pytest.mark.slow
 def test_noise_is_drawn_once_a_sequence_from_the_key_alone(network, rollout, whole):
     """The draws stay in the state, so a split rollout sees the same; the videos of a batch see different ones."""
     inputs = jax.tree.map(lambda a: jnp.repeat(a[:, :1], BATCH, axis=1), make_inputs())
@@ -232,6 +234,7 @@ def dropout_network():
     return disturb(random_network(NetworkConfig.from_dict(values)))
 
 
+@pytest.mark.slow
 def test_dropout_masks_channels_for_a_sequence(dropout_network):
     inputs = make_inputs(4, 1)
     state = dropout_network.init_state(1, jax.random.key(0))

@@ -94,6 +94,7 @@ def test_split_rollout_equals_whole(twin, loaded, video, traces, responses):
     assert np.abs(batch[:, 0] - again).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_accelerators_a_selection_and_the_other_periphery(twin, video, traces, tmp_path, monkeypatch):
     """The formulation for accelerators is exported for the CPU here, where it can run."""
     monkeypatch.setattr(exporting, "PLATFORMS", {"accelerator": ("cpu",)})

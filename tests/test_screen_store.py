@@ -135,6 +135,7 @@ def test_killed_at_many_moments(folder, undisturbed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
+@pytest.mark.slow
 def test_processes_share_a_screen(folder, undisturbed, tmp_path):
     """Two begin at once; each block is predicted by one of them, and both see the whole at the end."""
     count = (
@@ -160,6 +161,7 @@ def test_processes_share_a_screen(folder, undisturbed, tmp_path):
     assert contents(tmp_path / "out.zarr") == undisturbed
 
 
+@pytest.mark.slow
 def test_the_blocks_of_a_killed_process_are_taken_over(folder, undisturbed, tmp_path):
     """One process hangs with a block of its own while another waits for it; it is killed, and the other goes on."""
     hang = "import fnn_jax.screen.store as s, time\ns.ScreenStore.write = lambda *a: (print('has', flush=True), time.sleep(99))\n"

@@ -56,6 +56,7 @@ def test_units_are_excited(twin, found):
     np.testing.assert_allclose(table["response"], found.responses.mean((1, 2, 3, 4)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_targets_do_not_touch_one_another(twin, found):
     """Alone, or in another batch, each comes to the same stimulus; so does a group of one."""
     alone = synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=1)
@@ -255,18 +256,17 @@ def test_trials_behaviour_streams_and_transforms(twin):
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda: synthesis.nlm(6, *SIZE, start="zeros"), marks=pytest.mark.slow),
-        pytest.param(lambda: synthesis.nlm(6, *SIZE, static=True), marks=pytest.mark.slow),
-        pytest.param(lambda: synthesis.pixels(6, *SIZE), marks=pytest.mark.slow),
+        lambda: synthesis.nlm(6, *SIZE, start="zeros"),
+        lambda: synthesis.nlm(6, *SIZE, static=True),
+        lambda: synthesis.pixels(6, *SIZE),
         lambda: synthesis.fourier(6, *SIZE),
-        pytest.param(lambda: synthesis.fourier(6, *SIZE, phases_only=True), marks=pytest.mark.slow),
-        pytest.param(lambda: synthesis.low_rank(6, *SIZE, rank=2), marks=pytest.mark.slow),
-        pytest.param(lambda: synthesis.drifting_gabor(Display.in_pixels(*SIZE), 6), marks=pytest.mark.slow),
-        pytest.param(
-            lambda: synthesis.normalised(synthesis.nlm(6, *SIZE), mean=0.5, contrast=0.15), marks=pytest.mark.slow
-        ),
+        lambda: synthesis.fourier(6, *SIZE, phases_only=True),
+        lambda: synthesis.low_rank(6, *SIZE, rank=2),
+        lambda: synthesis.drifting_gabor(Display.in_pixels(*SIZE), 6),
+        lambda: synthesis.normalised(synthesis.nlm(6, *SIZE), mean=0.5, contrast=0.15),
     ],
 )
+@pytest.mark.slow
 def test_every_parameterisation(twin, make):
     made = make()
     parameters = made.init(jax.random.key(3))

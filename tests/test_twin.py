@@ -258,6 +258,7 @@ def test_fingerprint(network):
     assert same.fingerprint() != before
 
 
+@pytest.mark.slow
 def test_compilation_cache(tmp_path):
     code = (
         "import sys, fnn_jax, numpy as np; from fnn_jax.demo import random_network\n"

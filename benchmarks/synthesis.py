@@ -1,0 +1,136 @@
+"""What does a step of synthesis take for one unit, in time and memory, beside the released objective?
+
+A step: loss and gradient of the released excitation, with its penalty, on the released parameterisation, all streams. Ours
+updates the stimulus, too.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+from common import HERE, Results, compare, parse, peak_gb, short
+from sides import both, has_released
+
+TEMPERATURE, BURN_IN, WEIGHT = 0.1, 10, 1e-4
+STEPS = 300  # that a unit takes
+
+
+class OurStep:
+    """Losses and gradients by ``fnn_jax``, step after step."""
+
+    def __init__(self, twin, frames, remat=None):
+        import jax
+        import optax
+
+        from fnn_jax import synthesis
+        from fnn_jax.synthesis.problem import Problem
+
+        behaviour = (np.zeros((frames, 1, 2), np.float32),) * 2
+        size = twin.config.stimulus_height, twin.config.stimulus_width
+        problem = Problem(
+            twin,
+            np.array([[3]]),
+            synthesis.excitation(TEMPERATURE),
+            synthesis.nlm(frames, *size),
+            penalty=synthesis.weighted([(WEIGHT, synthesis.roughness())]),
+            transforms=(),
+            optimizer=optax.adam(0.05),
+            burn_in=min(BURN_IN, frames - 1),
+            behaviour=behaviour,
+            learn_behaviour=False,
+            sample_stream=False,
+            num_stimuli=1,
+            diversity=0.0,
+            periphery="dark",
+            precision="float32",
+            remat=remat,
+            device=jax.devices()[0],
+            seed=0,
+        )
+        self._target = jax.tree.map(lambda array: array[0], problem.targets(np.arange(1)))
+        self._start, self._leaves = problem.start(self._target), problem.leaves
+        self._advance = jax.jit(problem.advance)
+        self.raw = np.asarray(self._start.parameters["stimulus"]["raw"][0])
+
+    def __call__(self):
+        _, trace = self._advance(self._leaves, self._target, self._start)
+        return np.array([trace.loss, trace.penalty])
+
+
+class ReleasedStep:
+    """The same by the released objective."""
+
+    def __init__(self, model, raw):
+        import torch
+        from fnn.model.bounds import Sigmoid
+        from fnn.model.stimuli import VisualNlm
+        from fnn.train.objectives import Excitation
+
+        frames, height, width = raw.shape
+        self._stimulus = VisualNlm(Sigmoid(vmin=0, vmax=1))
+        self._stimulus._init(1, frames, height, width)
+        self._stimulus.raw.data = torch.from_numpy(np.array(raw))[None]
+        self._objective = Excitation(
+            TEMPERATURE, sample_stream=False, burnin_frames=min(BURN_IN, frames - 1), stimulus_penalty=WEIGHT
+        )
+        self._objective._init(self._stimulus, model, 3)
+
+    def __call__(self):
+        self._stimulus.zero_grad()
+        self._objective(training=True)
+        log = self._objective.step()
+        penalty = WEIGHT * log["training_penalty"]
+        return np.array([log["training_loss"] + penalty, penalty])
+
+
+def steps(sides, frames):
+    ours = OurStep(sides["fnn_jax"].twin, frames)
+    made = {"fnn_jax": ours}
+    if "released" in sides:
+        made = {"released": ReleasedStep(sides["released"].model, ours.raw), **made}
+    return made
+
+
+def peak_of(side, units, frames, remat):
+    """Peak memory in GB of a process of its own that makes two steps."""
+    code = f"import synthesis; synthesis.alone({side!r}, {units}, {frames}, {remat})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return float(done.stdout.split()[-1])
+
+
+def alone(side, units, frames, remat):
+    sides = both(units, alone=side == "fnn_jax")
+    step = OurStep(sides["fnn_jax"].twin, frames, remat)
+    if side == "released":
+        step = ReleasedStep(sides["released"].model, step.raw)
+    for _ in range(2):
+        step()
+    print(peak_gb())
+
+
+def main():
+    quick = {"units": 60, "frames": [4]}
+    options = parse(__doc__, quick, units=9941, frames=[30, 60], repeats=3)
+    results = Results(__doc__, options)
+    for frames in options.frames:
+        large = frames > 30  # the released code keeps every frame
+        sides = both(options.units, alone=options.alone or large)
+        made = steps(sides, frames)
+        compare(results, f"{frames} frames, {options.units} units", made, frames, options.repeats)
+        seconds = results.table["rows"][-1]["raw"]["seconds"]["fnn_jax"]
+        hourly = 3600 / (STEPS * min(seconds))
+        results.note(f"{frames} frames: {short(hourly)} units an hour, with {STEPS} steps for each.")
+    for frames in options.frames:
+        for remat in (True, False) if frames <= 30 else (True,):
+            gb = peak_of("fnn_jax", options.units, frames, remat)
+            name = f"memory of {frames} frames, {'computed twice' if remat else 'all kept'}"
+            results.add(name, {"fnn_jax, GB": f"{gb:.2f}"}, peak_gb=gb)
+    if has_released() and not options.alone:
+        gb = peak_of("released", options.units, options.frames[0], True)
+        results.add(f"memory of {options.frames[0]} frames, released", {"released, GB": f"{gb:.2f}"}, peak_gb=gb)
+
+
+if __name__ == "__main__":
+    main()
