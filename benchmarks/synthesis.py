@@ -1,7 +1,7 @@
 """What does a step of synthesis take for one unit, in time and memory, beside the released objective?
 
-A step: loss and gradient of the released excitation, with its penalty, on the released parameterisation, all streams. Ours
-updates the stimulus, too.
+A step: loss and gradient of the released excitation, with its penalty, on the released parameterisation, all streams.
+Ours updates the stimulus, too.
 """
 
 import subprocess
