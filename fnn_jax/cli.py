@@ -407,7 +407,7 @@ def _add_tune(verbs) -> None:
         "--geometry",
         choices=("spherical", "flat"),
         default="spherical",
-        help="degrees as the eye sees them, or as many to every pixel, gratings straight on the screen (%(default)s)",
+        help="degrees as the eye sees them (of the first scan), or as many to every pixel (%(default)s)",
     )
     parser.add_argument("--reports", type=int, metavar="N", default=6, help="pages of single units (%(default)s)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="movies at once; default: from the memory at hand")
