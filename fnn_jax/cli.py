@@ -21,6 +21,7 @@ examples:
                                             OSI, DSI, preferred directions: tables and figures
   fnn-jax synthesize --scan 8-5 --units 12 40 --frames 60 -o exciting/
                                             the videos that excite two units most
+  fnn-jax train config.toml                 a twin of your own mouse; killed, it goes on where it was
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
@@ -69,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_screen(verbs)
     _add_tune(verbs)
     _add_synthesize(verbs)
+    _add_data(verbs)
+    _add_train(verbs)
     return parser
 
 
@@ -456,6 +459,78 @@ def _synthesize(options: argparse.Namespace) -> None:
     from fnn_jax.synthesis.command import synthesize
 
     synthesize(options)
+
+
+def _add_data(verbs) -> None:
+    parser = verbs.add_parser("data", help="recordings: check them, or make an example", description="Recordings.")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check",
+        help="is a recording fit to train on?",
+        description="Looks at every number of a recording in the released layout: files, shapes, types, scales, what "
+        "is missing. Exit code 0: no problems; 1: there are some, and each is said.",
+    )
+    check.add_argument("directory", metavar="DIR", help="training data, evaluation data, or a folder that holds them")
+    check.add_argument("--window-frames", type=int, default=100, metavar="N", help="of a training window (%(default)s)")
+    check.set_defaults(run=_check_data)
+    example = actions.add_parser(
+        "make-example",
+        help="a small recording of a hidden twin",
+        description="Writes a recording of 18 x 32 pixels, whose responses come from a twin with random weights, a "
+        "twin to start from, and a config.toml, so that fnn-jax train can be tried without a mouse or a download.",
+    )
+    example.add_argument("directory", metavar="DIR", help="folder to write")
+    example.add_argument("--num-units", type=int, default=40, metavar="N", help="%(default)s")
+    example.add_argument("--trials", type=int, default=20, metavar="N", help="a fifth is for validation (%(default)s)")
+    example.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a trial (%(default)s)")
+    example.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    example.set_defaults(run=_make_example)
+
+
+def _check_data(options: argparse.Namespace) -> int:
+    from fnn_jax.data.command import check_data
+
+    return check_data(options)
+
+
+def _make_example(options: argparse.Namespace) -> None:
+    from fnn_jax.data.command import make_example_data
+
+    make_example_data(options)
+
+
+def _add_train(verbs) -> None:
+    parser = verbs.add_parser(
+        "train",
+        help="a twin of your own recording",
+        description="Trains a twin as CONFIG says: a .toml file (docs/training.md), or the config.yaml of the released "
+        "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv and objectives.png. Killed "
+        "at any moment and started again, it goes on from its last checkpoint, to the same result.",
+    )
+    parser.add_argument("config", metavar="CONFIG", help=".toml, or a released .yaml")
+    parser.add_argument("-o", "--out", metavar="OUT", help="folder to write; default: that of CONFIG")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="entries of the recipe, such as epochs=20 precision=bfloat16; a name that does not exist lists them",
+    )
+    parser.add_argument(
+        "--accept-scaling", action="store_true", help="traces need not be z-scored, nor responses divided by their mean"
+    )
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=10, metavar="M", help="besides after each epoch (%(default)s)"
+    )
+    parser.add_argument("--distributed", action="store_true", help="one of several processes that train together")
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from fnn_jax.training.command import train
+
+    train(options)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ class Network(nnx.Module):
         """State before the first frame of ``batch`` videos.
 
         With a key, the random draws of training (monitor, readout positions, dropout) are made here, once for the
-        sequence, and stay in the state; without one the network is deterministic.
+        sequence, and stay in the state; without one the network is deterministic. ``key`` may also be one key for each
+        video.
         """
 
         def stack(tree):
@@ -127,7 +128,7 @@ class Network(nnx.Module):
                 self.perspective.draw_noise(perspective), *draw_streams, self.readout.position.draw_noise(readout)
             )
 
-        return jax.vmap(video)(jax.random.split(key, batch))
+        return jax.vmap(video)(key if key.ndim else jax.random.split(key, batch))
 
     @full_precision
     def rollout(
@@ -180,6 +181,27 @@ class Network(nnx.Module):
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
         state, output = self.rollout(state, jax.tree.map(lambda a: a[None], inputs), **options)
         return state, jax.tree.map(lambda a: a[0], output)
+
+    def read(
+        self,
+        maps: Float[Array, "time batch stream height width channels"],
+        *,
+        stream: int | np.integer | Array | None = None,
+        noise: ReadoutNoise | None = None,
+    ) -> Float[Array, "time batch units"]:
+        """The last stage alone: the readout of maps that ``rollout`` gave as its feature ``core``.
+
+        ``maps`` hold all streams; or, with ``stream``, that one only. ``noise`` is that of a state.
+        """
+        feature = self.readout.feature if stream is None else _select(self.readout.feature, stream, axis=0)
+
+        def video(args):
+            maps, noise = args
+            positions = self.readout.position(noise)
+            by_stream = _map(lambda one: one[0](one[1], positions), (feature, jnp.moveaxis(maps, 1, 0)))
+            return by_stream.mean(0)
+
+        return jnp.moveaxis(_map(video, (jnp.moveaxis(maps, 1, 0), noise)), 0, 1)
 
     def check_options(self, stream: Any, periphery: str, features: Sequence[str], precision: str = "float32") -> None:
         """Raise what ``rollout`` raises for these options."""

@@ -54,6 +54,14 @@ def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarr
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
+def replace_parameters(network: Network, values: Mapping[str, Any]) -> Network:
+    """The network with these arrays instead of those of the same names; shapes are not checked."""
+    graphdef, state = nnx.split(network)
+    flat = nnx.to_flat_state(state)
+    filled = [(path, variable.replace(values.get(_name(path), variable.get_value()))) for path, variable in flat]
+    return nnx.merge(graphdef, nnx.from_flat_state(filled))
+
+
 def compare_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
     """One line for every name that is missing, extra or has another shape than expected."""
     problems = [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]

@@ -1,6 +1,5 @@
 """``synthesize``: stimuli for many targets, compiled, in batches, resumable."""
 
-import json
 import math
 import os
 import warnings
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from fnn_jax import sizes
 from fnn_jax.files import whole_file
 from fnn_jax.inputs import check_inputs
+from fnn_jax.records import claim
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.synthesis.objectives import Objective, excitation
 from fnn_jax.synthesis.parameterisations import Parameterisation, nlm
@@ -315,24 +315,7 @@ class _Folder:
 
     def __init__(self, path: str | os.PathLike, record: dict[str, Any]):
         self.path = Path(path).expanduser()
-        if self.path.exists() and not self.path.is_dir():
-            raise SynthesisError(f"{self.path} is a file; expected a folder.")
-        described = self.path / "synthesis.json"
-        if described.exists():
-            found = json.loads(described.read_text())
-            different = [name for name in record if found.get(name) != json.loads(json.dumps(record[name]))]
-            if different:
-                shown = "; ".join(
-                    f"{name}: there {_brief(found.get(name))}, here {_brief(record[name])}" for name in different
-                )
-                raise SynthesisError(
-                    f"{self.path} holds another synthesis, which is kept ({shown}). Give another folder."
-                )
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise SynthesisError(f"{self.path} holds something else, which is kept. Give another folder.")
-        else:
-            with whole_file(described) as temporary:
-                temporary.write_text(json.dumps(record, indent=1) + "\n")
+        claim(self.path, "synthesis.json", record, "synthesis", SynthesisError)
 
     def is_done(self) -> bool:
         return (self.path / "result.npz").exists()
@@ -379,11 +362,6 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
         return None
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 60 else text[:57] + "..."
 
 
 def _check(objective, twin, *, steps, num_stimuli, diversity, tolerance):
