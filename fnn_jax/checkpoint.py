@@ -3,6 +3,7 @@
 A checkpoint keeps a SHA-256 of every array in its metadata, because the file format itself lets flipped bits pass.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,8 +60,23 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name.")
-    ocp.save(path, arrays, custom_metadata=record)  # Orbax writes beside the path and renames
+    with _this_process_alone():
+        ocp.save(path, arrays, custom_metadata=record)  # Orbax writes beside the path and renames
     return digest
+
+
+def _this_process_alone() -> Any:
+    """Orbax in a process that waits for no other one, where several work together."""
+    import jax
+    from orbax.checkpoint import v1 as ocp
+
+    if jax.process_count() == 1:
+        return contextlib.nullcontext()
+    this = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process{this}"
+    )
+    return ocp.Context(multiprocessing_options=alone)
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -88,7 +104,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
     try:
         # Told that the arrays are NumPy's, Orbax does not replay the devices that they were saved from.
         abstract = {name: np.empty(array.shape, array.dtype) for name, array in tree.items()}
-        parameters = ocp.load(path, abstract)
+        with _this_process_alone():
+            parameters = ocp.load(path, abstract)
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
     wrong = [name for name, array in parameters.items() if array_sha256(array) != hashes[name]]
@@ -104,7 +121,8 @@ def _read_metadata(path: Path):
     if not path.is_dir():
         raise CheckpointError(f"{path} is no checkpoint: there is no such folder.")
     try:
-        stored = ocp.metadata(path)
+        with _this_process_alone():
+            stored = ocp.metadata(path)
     except Exception as error:
         raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
     metadata = stored.custom_metadata

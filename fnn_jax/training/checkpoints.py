@@ -82,8 +82,7 @@ class Checkpoints:
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise TrainingError(f"{path} cannot be written: {str(error).splitlines()[0]}. {remedy}") from error
         for old in self.steps()[:-KEPT]:
-            if jax.process_index() == 0:
-                shutil.rmtree(self._path(old), ignore_errors=True)
+            shutil.rmtree(self._path(old), ignore_errors=True)
 
     def load(self, like: Snapshot) -> Snapshot | None:
         """The last checkpoint, or the one before where it is damaged; None where there is none.

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pandas as pd
 from flax import nnx
+from jax.experimental import multihost_utils
 from tqdm.auto import tqdm
 
 from fnn_jax.config import NetworkConfig
@@ -80,6 +81,8 @@ def train(
         _check_size(config, recording, scan)
     networks = _networks(recordings, config, start, recipe)
     devices = _devices(devices, recipe.batch_size)
+    if recipe.keep_features and jax.process_count() > 1:
+        raise ValueError("keep_features is set, and several processes train together; expected one.")
     steps = Steps(networks, recipe, devices, optimizer)
     windows = {scan: Windows(recording, recipe, accept_scaling, progress) for scan, recording in recordings.items()}
     record = {
@@ -102,6 +105,8 @@ def train(
     snapshot = loop.run()
     if jax.process_index() == 0:
         write_twins(directory, steps, snapshot, tables, start)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("twins are written")
     return Training(directory)
 
 
@@ -216,11 +221,13 @@ class _Loop:
         return {scan: windows.read(plans[scan][number], self._rows) for scan, windows in self._windows.items()}
 
     def _save(self, snapshot: Snapshot) -> None:
+        self._saved = time.monotonic()
+        if jax.process_index():  # the first process writes for all
+            return
         self._checkpoints.save(snapshot)
-        if snapshot.rows and jax.process_index() == 0:
+        if snapshot.rows:
             with whole_file(self._directory / "metrics.csv") as path:
                 pd.DataFrame(snapshot.rows).to_csv(path, index=False)
-        self._saved = time.monotonic()
 
     def _require_finite(self, values, number, epoch, plans):
         for value, batch in zip(values, number, strict=True):
@@ -230,9 +237,9 @@ class _Loop:
                     for scan, plan in plans.items()
                 )
                 raise TrainingError(
-                    f"The training objective is {value} at batch {batch} of epoch {epoch} ({where}). Are there huge "
-                    f"numbers in these windows? Else a smaller learning_rate may help. The last checkpoint, in "
-                    f"{self._directory}, is from before."
+                    f"The training objective, or its gradient, is no longer a number at batch {batch} of epoch {epoch} "
+                    f"({where}). Are there huge numbers in these windows? Else a smaller learning_rate may help. The "
+                    f"last checkpoint, in {self._directory}, is from before."
                 )
 
 

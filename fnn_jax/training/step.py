@@ -120,7 +120,7 @@ class Steps:
             stream: what the batches see; None: all.
 
         Returns:
-            New weights, and the objective of each batch before the update.
+            New weights, and the objective of each batch before the update; NaN also where a gradient is not finite.
         """
         return self._update(weights, self._frozen, list(batches), jnp.uint32(number), stream)
 
@@ -143,7 +143,8 @@ class Steps:
         total, objectives = None, []
         for index, batch in enumerate(batches):
             objective, gradient = self._gradient(trained, frozen, batch, jax.random.fold_in(key, index), stream)
-            objectives.append(objective)
+            finite = jnp.stack([jnp.isfinite(array).all() for array in gradient.values()]).all()
+            objectives.append(jnp.where(finite, objective, jnp.nan))
             total = gradient if total is None else jax.tree.map(jnp.add, total, gradient)
         gradient = jax.tree.map(lambda array: array / len(batches), total)
         if stream is None:
