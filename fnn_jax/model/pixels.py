@@ -22,7 +22,10 @@ class Raw(nnx.Module):
 
 
 class StaticPower(nnx.Module):
-    """``value ** power * scale + offset``, not trained."""
+    """``value ** power * scale + offset``, not trained.
+
+    In the dark the slope of a power below 1 is infinite, and gradients are NaN: as the retina's, take ``SigmoidPower``.
+    """
 
     def __init__(self, power: float):
         self.power = Buffer(jnp.float32(power))
