@@ -1,12 +1,32 @@
-"""The architecture as frozen dataclasses, one per stage of the network."""
+"""The architecture as frozen dataclasses, one per stage of the network.
+
+The defaults are the published architecture. Fields made by ``_choice`` select other modules of the released package;
+docs/modules.md names them all.
+"""
 
 import dataclasses
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 NONLINEARITIES = ("gelu", "silu", "elu", "tanh", "identity")
+PERSPECTIVES = ("mlp_monitor_retina", "monitor_retina")
+PIXELS = ("raw", "static_power", "sigmoid_power")
+MODULATIONS = ("mlp_lstm", "flat_lstm", "sigmoid_lstm")
+RECURRENTS = ("cvt_lstm", "conv_lstm", "rvt")
+BOUNDS = ("tanh", "sigmoid")
+FEATURES = ("vanilla", "norm")
+UNITS = ("poisson", "elu_mse")
+
+
+# Of fields beside the published architecture: dictionaries that leave them out mean the default.
+_CHOICE = {"choice": True}
+
+
+def _choice(default: Any) -> Any:
+    return dataclasses.field(default=default, metadata=_CHOICE)
 
 
 def _require(condition: bool, argument: str, got: Any, expected: str) -> None:
@@ -26,6 +46,20 @@ def _require_positive(config: Any, *names: str) -> None:
         )
 
 
+def _require_one_of(config: Any, field: str, names: tuple[str, ...]) -> None:
+    value = getattr(config, field)
+    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    _require(value in names, f"{type(config).__name__}.{field}", value, f"one of {names}{hint}")
+
+
+def _require_above_zero(config: Any, field: str) -> None:
+    value = getattr(config, field)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    _require(is_number and 0 < value < float("inf"), f"{type(config).__name__}.{field}", value, "a positive number")
+    object.__setattr__(config, field, float(value))
+
+
 def _require_dropout(config: Any) -> None:
     _require(0 <= config.dropout < 1, f"{type(config).__name__}.dropout", config.dropout, "a probability in [0, 1)")
 
@@ -40,10 +74,36 @@ class PerspectiveConfig:
     height: int = 128
     width: int = 192
     max_angle_deg: float = 75.0  # eccentricity of the left and right edge of the retina
+    kind: str = _choice("mlp_monitor_retina")
+    hidden_features: tuple[int, ...] = _choice(())  # of monitor_retina, instead of mlp_features and mlp_layers
+    nonlinearity: str = _choice("gelu")
+    dropout: float = _choice(0.0)  # of monitor_retina: of its last hidden layer
+    monitor_pixels: str = _choice("static_power")
+    monitor_power: float = _choice(1.7)  # of static_power at the start; of sigmoid_power the largest
+    retina_pixels: str = _choice("sigmoid_power")
+    retina_power: float = _choice(1.0)  # likewise
 
     def __post_init__(self):
         _require_positive(self, "eye_features", "mlp_features", "mlp_layers", "height", "width")
         _require(self.max_angle_deg > 0, "PerspectiveConfig.max_angle_deg", self.max_angle_deg, "a positive angle")
+        _require_one_of(self, "kind", PERSPECTIVES)
+        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        for pixels, power in (("monitor_pixels", "monitor_power"), ("retina_pixels", "retina_power")):
+            _require_one_of(self, pixels, PIXELS)
+            _require_above_zero(self, power)
+        _require_dropout(self)
+        hidden = self.hidden_features
+        if self.kind == "monitor_retina":
+            fits = len(hidden) > 0 and all(isinstance(size, int) and size > 0 for size in hidden)
+            _require(
+                fits, "PerspectiveConfig.hidden_features", hidden, "the size of each hidden layer, such as (16, 16)"
+            )
+        else:
+            for name, unset in (("hidden_features", ()), ("dropout", 0)):
+                value = getattr(self, name)
+                _require(
+                    value == unset, f"PerspectiveConfig.{name}", value, f"{unset!r}: it is of kind 'monitor_retina'"
+                )
 
 
 @dataclass(frozen=True)
@@ -54,10 +114,26 @@ class ModulationConfig:
     mlp_features: int = 16
     lstm_features: int = 16
     dropout: float = 0.0
+    kind: str = _choice("mlp_lstm")
+    mlp_layers: int = _choice(1)  # of mlp_lstm; all but the first are weight-normalised
+    nonlinearity: str = _choice("gelu")  # of mlp_lstm
+    out_features: int | None = _choice(None)  # of flat_lstm and sigmoid_lstm: size of the vector
 
     def __post_init__(self):
-        _require_positive(self, "behaviour_features", "mlp_features", "lstm_features")
+        _require_positive(self, "behaviour_features", "mlp_features", "lstm_features", "mlp_layers")
         _require_dropout(self)
+        _require_one_of(self, "kind", MODULATIONS)
+        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        if self.kind == "mlp_lstm":
+            expected = "None: the vector of kind 'mlp_lstm' is the hidden state, lstm_features long"
+            _require(self.out_features is None, "ModulationConfig.out_features", self.out_features, expected)
+        else:
+            _require_positive(self, "out_features")
+
+    @property
+    def features(self) -> int:
+        """Size of the modulation vector."""
+        return self.lstm_features if self.out_features is None else self.out_features
 
 
 @dataclass(frozen=True)
@@ -75,6 +151,7 @@ class FeedforwardConfig:
     out_channels: int = 128
     nonlinearity: str = "gelu"
     dropout: float = 0.0
+    input_weight_norm: bool = _choice(False)
 
     def __post_init__(self):
         _require_positive(self, "input_kernel", "input_stride", "out_channels")
@@ -99,13 +176,17 @@ class FeedforwardConfig:
         )
         odd = all(kernel % 2 for kernel in self.spatial_kernels)
         _require(odd, "FeedforwardConfig.spatial_kernels", self.spatial_kernels, "odd sizes")
-        known = self.nonlinearity in NONLINEARITIES
-        _require(known, "FeedforwardConfig.nonlinearity", self.nonlinearity, f"one of {NONLINEARITIES}")
+        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        is_bool = isinstance(self.input_weight_norm, bool)
+        _require(is_bool, "FeedforwardConfig.input_weight_norm", self.input_weight_norm, "True or False")
 
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """Stage 3b: the CvT-LSTM, a convolutional LSTM whose gates also read self-attention over positions."""
+    """Stage 3b: the CvT-LSTM, a convolutional LSTM whose gates also read self-attention over positions.
+
+    With one group there is no map between groups, and the hidden state does not enter the recurrent input.
+    """
 
     in_channels: int = 256
     hidden_channels: int = 256
@@ -114,17 +195,47 @@ class RecurrentConfig:
     groups: int = 8
     kernel: int = 3
     dropout: float = 0.0
+    kind: str = _choice("cvt_lstm")  # conv_lstm has no attention and no use for common_channels
 
     def __post_init__(self):
         _require_positive(self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel")
         _require_dropout(self)
-        _require(self.groups > 1, "RecurrentConfig.groups", self.groups, "at least 2")
+        _require_one_of(self, "kind", RECURRENTS)
         _require(self.kernel % 2 == 1, "RecurrentConfig.kernel", self.kernel, "an odd size")
-        for name in ("in_channels", "hidden_channels", "common_channels"):
+        grouped = ("in_channels", "hidden_channels", "common_channels")
+        for name in grouped[:2] if self.kind == "conv_lstm" else grouped:
             value = getattr(self, name)
             _require(
                 value % self.groups == 0, f"RecurrentConfig.{name}", value, f"a multiple of its {self.groups} groups"
             )
+
+
+@dataclass(frozen=True)
+class ReadoutConfig:
+    """Stage 4: where units read the core, and their feature weights."""
+
+    bound: str = _choice("tanh")
+    features: str = _choice("vanilla")
+    groups: int = _choice(1)  # of norm: groups of channels, each normalised by itself
+
+    def __post_init__(self):
+        _require_one_of(self, "bound", BOUNDS)
+        _require_one_of(self, "features", FEATURES)
+        _require_positive(self, "groups")
+        expected = "1: groups of channels are of features 'norm'"
+        _require(self.features == "norm" or self.groups == 1, "ReadoutConfig.groups", self.groups, expected)
+
+
+@dataclass(frozen=True)
+class UnitConfig:
+    """What makes a response out of a readout, and the loss that goes with it."""
+
+    kind: str = _choice("poisson")
+    alpha: float = _choice(1.0)  # of elu_mse
+
+    def __post_init__(self):
+        _require_one_of(self, "kind", UNITS)
+        _require_above_zero(self, "alpha")
 
 
 @dataclass(frozen=True)
@@ -140,6 +251,8 @@ class NetworkConfig:
     modulation: ModulationConfig = ModulationConfig()
     feedforward: FeedforwardConfig = FeedforwardConfig()
     recurrent: RecurrentConfig = RecurrentConfig()
+    readout: ReadoutConfig = dataclasses.field(default=ReadoutConfig(), metadata=_CHOICE)
+    unit: UnitConfig = dataclasses.field(default=UnitConfig(), metadata=_CHOICE)
 
     def __post_init__(self):
         _require_positive(self, "num_units", "num_streams", "stimulus_height", "stimulus_width", "stimulus_channels")
@@ -149,6 +262,9 @@ class NetworkConfig:
         size = (self.perspective.height, self.perspective.width)
         fits = size[0] % scale == 0 and size[1] % scale == 0
         _require(fits, "PerspectiveConfig (height, width)", size, f"multiples of {scale}, the downscaling of the core")
+        groups, channels = self.readout.groups, self.recurrent.out_channels
+        expected = f"a divisor of the core's {channels} channels"
+        _require(channels % groups == 0, "ReadoutConfig.groups", groups, expected)
 
     @classmethod
     def microns(cls, num_units: int) -> "NetworkConfig":
@@ -179,26 +295,52 @@ class NetworkConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-serialisable dictionary; ``from_dict`` is its inverse."""
-        return dataclasses.asdict(self)
+        """A JSON-serialisable dictionary; ``from_dict`` is its inverse.
+
+        Of the choices beside the published architecture it holds those that were made.
+        """
+        return _to_dict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NetworkConfig":
         """Rebuild a configuration; raises ``ValueError`` on names that are missing or not known."""
-        stages = {
-            "perspective": PerspectiveConfig,
-            "modulation": ModulationConfig,
-            "feedforward": FeedforwardConfig,
-            "recurrent": RecurrentConfig,
-        }
+        return _from_dict(cls, values)
 
-        def build(kind, values):
-            names = {field.name for field in dataclasses.fields(kind)}
-            if set(values) != names:
-                raise ValueError(
-                    f"{kind.__name__} holds the entries {sorted(values)}; expected exactly {sorted(names)}. "
-                    "The file was written by another version of fnn_jax."
-                )
-            return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
-        return build(cls, {n: build(stages[n], v) if n in stages else v for n, v in values.items()})
+_STAGES = {
+    "perspective": PerspectiveConfig,
+    "modulation": ModulationConfig,
+    "feedforward": FeedforwardConfig,
+    "recurrent": RecurrentConfig,
+    "readout": ReadoutConfig,
+    "unit": UnitConfig,
+}
+
+
+def _to_dict(config: Any) -> dict[str, Any]:
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        # Without them the dictionary of a published twin, and with it its fingerprint, is what it always was.
+        if not (field.metadata.get("choice") and value == field.default):
+            values[field.name] = _to_dict(value) if dataclasses.is_dataclass(value) else value
+    return values
+
+
+def _from_dict(kind: type, values: dict[str, Any]) -> Any:
+    choices = {field.name: bool(field.metadata.get("choice")) for field in dataclasses.fields(kind)}
+    required = {name for name, is_choice in choices.items() if not is_choice}
+    if not required <= set(values) <= set(choices):
+        missing, unknown = sorted(required - set(values)), sorted(set(values) - set(choices))
+        raise ValueError(
+            f"{kind.__name__} holds the entries {sorted(values)}; expected exactly {sorted(required)} and, if not the "
+            f"published ones, {sorted(set(choices) - required)}: missing are {missing}, not known are {unknown}. "
+            "The file was written by another version of fnn_jax."
+        )
+
+    def build(name, value):
+        if name in _STAGES and isinstance(value, dict):
+            return _from_dict(_STAGES[name], value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: build(name, value) for name, value in values.items()})

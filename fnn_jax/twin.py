@@ -154,7 +154,7 @@ class Twin:
 
     def readout_weights(self) -> np.ndarray:
         """Feature weights of each unit, ``[U, S * C]``: those of stream 0 first, as in the published properties."""
-        weight = np.asarray(self.network.readout.feature.weight[...])
+        weight = np.asarray(self.network.readout.feature.weights())
         return np.ascontiguousarray(weight.transpose(1, 0, 2).reshape(self.num_units, -1))
 
     def readout_locations(self, y: str = "down") -> pd.DataFrame:
@@ -165,12 +165,13 @@ class Twin:
                 ``"up"`` (-1 is the bottom).
 
         Returns:
-            ``core_x, core_y_down``: position in the maps of the core, ``tanh(mu)``, [-1, 1] from edge to edge.
+            ``core_x, core_y_down``: position in the maps of the core, [-1, 1] from edge to edge; ``tanh(mu)`` in
+            published twins.
             ``monitor_x, monitor_y_down``: the point of the stimulus that this position of the retina looks at when the
             eye is at its mean; [-1, 1] from edge to edge of the image, and beyond it outside the monitor.
         """
         sign = y_sign(y)
-        core = np.asarray(jnp.tanh(self.network.readout.position.mean[...]))
+        core = np.asarray(self.network.readout.position())
         eye = jnp.zeros(self.config.perspective.eye_features, self._dtype)
         monitor = np.asarray(self.network.perspective.monitor_position(core.astype(np.float64), eye))
         columns = {"core_x": core[:, 0], f"core_y_{y}": sign * core[:, 1]}
@@ -461,7 +462,7 @@ def _fold_core(core: nnx.Module) -> _FoldedCore:
 def fold(network: Network) -> tuple[Network, _FoldedCore]:
     """The network with its weights normalised, and the core to hold on to, which twins share.
 
-    The readout has no weights to normalise: its arrays stay the same ones.
+    The readout's arrays stay the same ones: those of published twins have no weights to normalise.
     """
     network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
     network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from alternatives import ALTERNATIVES
 from processes import READY, Process
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, checkpoint, microns
@@ -65,7 +66,11 @@ def rewrite(path, change):
 # --- the table
 
 
-@pytest.mark.parametrize("config", [NetworkConfig.microns(5), NetworkConfig.tiny(5)], ids=["microns", "tiny"])
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig.microns(5), NetworkConfig.tiny(5), *ALTERNATIVES.values()],
+    ids=["microns", "tiny", *ALTERNATIVES],
+)
 def test_the_table_fills_every_parameter_once_and_uses_every_key_once(config):
     entries = keys.entries(config)
     paths, used = [entry.path for entry in entries], [key for entry in entries for key in entry.keys]
@@ -114,6 +119,22 @@ def test_one_file_of_a_trained_twin(published, tmp_path):
     convert(published, tmp_path / "store", config=CONFIG, scans=["8-5"])
     video = np.zeros((2, 18, 32), np.uint8)
     np.testing.assert_array_equal(twin.predict(video), Twin.load(tmp_path / "store").predict(video))
+
+
+@pytest.mark.parametrize("name", ALTERNATIVES)
+def test_one_file_of_a_twin_with_other_modules(name, tmp_path):
+    """The architecture is given; without it, keys that are missing and not known are listed."""
+    config = ALTERNATIVES[name]
+    parameters = {
+        path: np.random.default_rng(0).random(shape, np.float32) for path, shape in parameter_shapes(config).items()
+    }
+    write_state_dict(tmp_path / "mine.pt", to_state_dict(config, parameters))
+    twin = convert(tmp_path / "mine.pt", tmp_path / "mine", config=config).load("twin")
+    assert twin.network.config == config
+    for path, value in parameter_arrays(twin.network).items():
+        np.testing.assert_array_equal(value, parameters[path])
+    with pytest.raises(CheckpointError, match=r"missing: core.feedforward(.|\n)*not known: "):
+        convert(tmp_path / "mine.pt", tmp_path / "other", config=CONFIG)
 
 
 def test_files_in_a_folder_inside(published, tmp_path):

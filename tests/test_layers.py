@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fnn_jax.model import core, layers, winograd
+from fnn_jax.model import grouped, layers, winograd
 from fnn_jax.model.layers import Conv
 
 
@@ -59,17 +59,17 @@ def test_convolution_of_the_recurrent_maps(doubles, monkeypatch, height, width):
 
     def run():
         def loss(x, kernel):
-            y = core._convolution(kernel, height, width)(x)
+            y = grouped.convolution(kernel, height, width)(x)
             return (y * weight).sum(), y
 
         (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(x, kernel)
         return [y, *gradients]
 
-    assert core._convolution(kernel, height, width).func is (
-        core._convolve_groups if height % 2 else core._convolve_tiles
+    assert grouped.convolution(kernel, height, width).func is (
+        grouped._convolve_groups if height % 2 else grouped._convolve_tiles
     )
     fast = run()
-    monkeypatch.setattr(core, "on_cpu", lambda: False)
+    monkeypatch.setattr(grouped, "on_cpu", lambda: False)
     for ours, plain in zip(fast, run(), strict=True):
         np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
 
@@ -112,6 +112,6 @@ def test_attention_without_looking_for_the_maximum(scale):
         )
         return [attended, *gradients]
 
-    for ours, plain in zip(run(core._attend), run(formula), strict=True):
+    for ours, plain in zip(run(grouped.attend), run(formula), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=3e-6 * max(1, scale) * np.abs(plain).max())

@@ -20,6 +20,10 @@ LAYERS = [
     {"figures"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
+    {"model.grouped", "model.pixels", "model.decorrelation"},
+    {"model.recurrent"},
+    {"model.alternatives.conv_lstm", "model.alternatives.rvt", "model.alternatives.flat_lstm"},
+    {"model.alternatives.norm_features", "model.alternatives.elu_unit"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
     {"model.parameters", "sizes"},
@@ -106,6 +110,22 @@ def test_names_of_nonlinearities_agree():
     from fnn_jax.model.layers import _NONLINEARITIES
 
     assert set(NONLINEARITIES) == set(_NONLINEARITIES)
+
+
+def test_names_of_modules_agree():
+    """What the configuration accepts is what there is."""
+    from fnn_jax import config
+    from fnn_jax.model import core, modulation, perspective, readout
+
+    for names, table in (
+        (config.RECURRENTS, core.RECURRENT),
+        (config.MODULATIONS, modulation.MODULATION),
+        (config.PIXELS, perspective.PIXELS),
+        (config.BOUNDS, readout.BOUNDS),
+        (config.FEATURES, readout.FEATURES),
+        (config.UNITS, readout.UNITS),
+    ):
+        assert names == tuple(table)
 
 
 def run(code):

@@ -20,10 +20,18 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import PRECISIONS, LstmState, draw_weights, fold_weight_norm, full_precision, on_cpu
-from fnn_jax.model.modulation import Modulation, ModulationNoise
+from fnn_jax.model.layers import (
+    PRECISIONS,
+    LstmNoise,
+    LstmState,
+    draw_weights,
+    fold_weight_norm,
+    full_precision,
+    on_cpu,
+)
+from fnn_jax.model.modulation import MODULATION
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
-from fnn_jax.model.readout import Feature, Position, ReadoutNoise, response
+from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
 
 # Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
 # wastes. On two CPU cores a frame took 45 ms in chunks of 4, and 40 to 42 ms in chunks of 8, 12 and 16.
@@ -46,7 +54,7 @@ class Noise(NamedTuple):
     """The random draws of a training sequence, one for each video; constant over its frames."""
 
     perspective: PerspectiveNoise
-    modulation: ModulationNoise | None
+    modulation: LstmNoise | None
     core: CoreNoise
     readout: ReadoutNoise
 
@@ -63,7 +71,7 @@ class NetworkState(NamedTuple):
 
 
 class Output(NamedTuple):
-    """``responses`` per unit, the ``readout`` they are the exponential of, and the features asked for by name."""
+    """``responses`` per unit, the ``readout`` that published units take the exponential of, and features by name."""
 
     responses: Float[Array, "*time batch units"]
     readout: Float[Array, "*time batch units"]
@@ -75,7 +83,7 @@ class Readout(nnx.Module):
 
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...]):
         self.position = Position(config)
-        self.feature = Feature(config, streams=streams)
+        self.feature = FEATURES[config.readout.features](config, streams=streams)
 
 
 class Network(nnx.Module):
@@ -88,7 +96,7 @@ class Network(nnx.Module):
         self.config = config
         streams = (config.num_streams,)
         self.perspective = Perspective(config)
-        self.modulation = Modulation(config, streams=streams)
+        self.modulation = MODULATION[config.modulation.kind](config, streams=streams)
         self.core = Core(config, streams=streams)
         self.readout = Readout(config, streams=streams)
         draw_weights(self, rngs.params())
@@ -99,6 +107,22 @@ class Network(nnx.Module):
         blocks = tuple(f"feedforward.block{i}" for i in range(len(self.config.feedforward.channels)))
         after = ("feedforward", "recurrent.input", "recurrent.hidden", "core", "readout")
         return ("retina", "modulation", *blocks, *after)
+
+    def responses(self, readout: Float[Array, "*batch units"]) -> Float[Array, "*batch units"]:
+        """What the units make of their readout, the mean over streams or one stream's: mean responses per frame."""
+        return self._unit.response(readout)
+
+    def loss(
+        self,
+        readout: Float[Array, "*batch units"],
+        target: Float[Array, "*batch units"] | Float[np.ndarray, "*batch units"],
+    ) -> Float[Array, "*batch units"]:
+        """The loss that goes with the units, per unit and frame: of published ones ``fnn_jax.poisson_loss``."""
+        return self._unit.loss(readout, target)
+
+    @property
+    def _unit(self):
+        return UNITS[self.config.unit.kind](self.config.unit)
 
     def init_state(self, batch: int, key: Array | None = None) -> NetworkState:
         """State before the first frame of ``batch`` videos.
@@ -271,7 +295,7 @@ class Network(nnx.Module):
         # [batch, stream, time] and [batch, time] to time first.
         features = {n: jnp.moveaxis(a, 1 if n == "retina" else 2, 0) for n, a in features.items()}
         readout = jnp.moveaxis(readout, 1, 0)
-        return NetworkState(*new_state, state.noise), Output(response(readout), readout, features)
+        return NetworkState(*new_state, state.noise), Output(self.responses(readout), readout, features)
 
 
 def _select(tree, index, axis):

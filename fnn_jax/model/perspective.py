@@ -1,5 +1,6 @@
 """Stage 1, perspective: the image on the monitor and the position of the eye become an image on the retina."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -10,35 +11,59 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model import geometry
-from fnn_jax.model.layers import Buffer, Linear, full_precision, nonlinearity
+from fnn_jax.model.layers import Buffer, Linear, dropout_mask, full_precision, nonlinearity
+from fnn_jax.model.pixels import PIXELS
 
 # What lies outside the monitor: dark, as in the released model's default, or the monitor's border extended.
 PERIPHERIES = {"dark": "zero", "extend": "edge"}
 
 
 class PerspectiveNoise(NamedTuple):
-    """Standard normal draws that displace the monitor during training, one per sequence and video."""
+    """Standard normal draws that displace the monitor during training, one per sequence and video.
+
+    ``eye`` is a dropout mask of the eye's layers, where the configuration has dropout there.
+    """
 
     center: Float[Array, "*batch 3"]
     angle: Float[Array, "*batch 3"]
+    eye: Float[Array, "*batch features"] | None = None
 
 
 class Eye(nnx.Module):
-    """Multilayer perceptron from the eye trace to three angles in radians; its first layer is not weight-normalised."""
+    """Multilayer perceptron from the eye trace to three angles in radians, which are zero at the start.
+
+    The first layer of the published kind is not weight-normalised; all of kind ``monitor_retina`` are.
+    """
 
     def __init__(self, config: NetworkConfig):
         perspective = config.perspective
-        width = perspective.mlp_features
-        sizes = [perspective.eye_features] + [width] * perspective.mlp_layers + [3]
-        self.layers = nnx.List(
-            Linear(sizes[i], sizes[i + 1], weight_norm=i > 0, start_at_zero=i == 0) for i in range(len(sizes) - 1)
-        )
+        is_published = perspective.kind == "mlp_monitor_retina"
+        published = (perspective.mlp_features,) * perspective.mlp_layers
+        hidden = published if is_published else perspective.hidden_features
+        self.nonlinearity, self.dropout = perspective.nonlinearity, perspective.dropout
 
-    def __call__(self, eye: Float[Array, "time eye_features"]) -> Float[Array, "time 3"]:
+        def layer(index, into, out):
+            if is_published:
+                return Linear(into, out, weight_norm=index > 0, start_at_zero=index == 0)
+            return Linear(into, out, gain=0.0 if index == len(hidden) else 1.0)
+
+        sizes = (perspective.eye_features, *hidden, 3)
+        self.layers = nnx.List(layer(i, *pair) for i, pair in enumerate(itertools.pairwise(sizes)))
+
+    def draw_noise(self, key: Array) -> Float[Array, "features"] | None:
+        if not self.dropout:
+            return None
+        into, _ = self.layers[-1].weight.shape
+        return dropout_mask(jax.random.fold_in(key, 1), self.dropout, into, self.layers[-1].weight.dtype)
+
+    def __call__(
+        self, eye: Float[Array, "time eye_features"], mask: Float[Array, "features"] | None = None
+    ) -> Float[Array, "time 3"]:
+        """Angles; ``mask`` is the dropout mask of the last hidden layer."""
         *hidden, output = self.layers
         for layer in hidden:
-            eye = nonlinearity("gelu", layer(eye))
-        return output(eye)
+            eye = nonlinearity(self.nonlinearity, layer(eye))
+        return output(eye if mask is None else eye * mask[None])
 
 
 class Monitor(nnx.Module):
@@ -59,41 +84,6 @@ class Monitor(nnx.Module):
         return center, geometry.rotation_matrix(angle)
 
 
-class Luminance(nnx.Module):
-    """What the monitor emits at a pixel value in [0, 1]: ``value ** power * scale + offset``, not trained."""
-
-    def __init__(self):
-        self.power = Buffer(jnp.float32(1.7))
-        self.scale = Buffer(jnp.float32(1))
-        self.offset = Buffer(jnp.float32(0))
-
-    def __call__(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return values ** self.power[...] * self.scale[...] + self.offset[...]
-
-    def inverse(self, luminance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return jnp.maximum((luminance - self.offset[...]) / self.scale[...], 0) ** (1 / self.power[...])
-
-
-class RetinalResponse(nnx.Module):
-    """How the retina responds to luminance: ``(l + 1e-5) ** sigmoid(logit) * scale + offset``, trained."""
-
-    eps = 1e-5
-
-    def __init__(self):
-        self.logit = nnx.Param(jnp.zeros(1, jnp.float32))
-        self.scale = nnx.Param(jnp.ones(1, jnp.float32))
-        self.offset = nnx.Param(jnp.zeros(1, jnp.float32))
-
-    def _power(self) -> Float[Array, ""]:
-        return jax.nn.sigmoid(self.logit[0])
-
-    def __call__(self, luminance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return (luminance + self.eps) ** self._power() * self.scale[0] + self.offset[0]
-
-    def inverse(self, response: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return jnp.maximum((response - self.offset[0]) / self.scale[0], 0) ** (1 / self._power()) - self.eps
-
-
 class Perspective(nnx.Module):
     """The perspective of one video; it is shared by the streams."""
 
@@ -103,22 +93,25 @@ class Perspective(nnx.Module):
         self.stimulus_size = (config.stimulus_height, config.stimulus_width)
         self.eye = Eye(config)
         self.monitor = Monitor()
-        self.luminance = Luminance()
+        # What the monitor emits at a pixel value in [0, 1], and how the retina responds to luminance.
+        self.luminance = PIXELS[perspective.monitor_pixels](perspective.monitor_power)
         self.retina = Buffer(
             jnp.asarray(
                 geometry.angular_retina(perspective.height, perspective.width, perspective.max_angle_deg),
                 self.monitor.center.dtype,
             )
         )
-        self.response = RetinalResponse()
+        self.response = PIXELS[perspective.retina_pixels](perspective.retina_power)
 
     def draw_noise(self, key: Array) -> PerspectiveNoise:
         center, angle = jax.random.normal(key, (2, 3), self.monitor.center.dtype)
-        return PerspectiveNoise(center, angle)
+        return PerspectiveNoise(center, angle, self.eye.draw_noise(key))
 
-    def gaze(self, eye: Float[Array, "time eye_features"]) -> Float[Array, "time 3 3"]:
-        """Rotation of the eye at each frame."""
-        return geometry.rotation_matrix(self.eye(eye))
+    def gaze(
+        self, eye: Float[Array, "time eye_features"], mask: Float[Array, "features"] | None = None
+    ) -> Float[Array, "time 3 3"]:
+        """Rotation of the eye at each frame; ``mask`` as for ``Eye``."""
+        return geometry.rotation_matrix(self.eye(eye, mask))
 
     @full_precision
     def __call__(
@@ -142,7 +135,8 @@ class Perspective(nnx.Module):
             points = geometry.isotropic_to_sampling(points, (height, width), points.shape[:2])
             return geometry.sample_bilinear(image[None], points, PERIPHERIES[periphery])[0]
 
-        return self.response(jax.vmap(frame)(luminance, self.gaze(eye)))
+        gaze = self.gaze(eye, None if noise is None else noise.eye)
+        return self.response(jax.vmap(frame)(luminance, gaze))
 
     @full_precision
     def monitor_position(

@@ -8,8 +8,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.config import NetworkConfig, UnitConfig
+from fnn_jax.model.alternatives.elu_unit import EluUnit
+from fnn_jax.model.alternatives.norm_features import NormFeature
 from fnn_jax.model.geometry import sample_bilinear
+
+BOUNDS = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 
 class ReadoutNoise(NamedTuple):
@@ -21,10 +25,12 @@ class ReadoutNoise(NamedTuple):
 class Position(nnx.Module):
     """Where each unit reads, shared by the streams.
 
-    ``tanh(mean)`` is (x, y) in [-1, 1] from edge to edge of the core's map; y = -1 is the *top* row.
+    ``tanh(mean)`` is (x, y) in [-1, 1] from edge to edge of the core's map; y = -1 is the *top* row. With the bound
+    ``sigmoid`` instead of ``tanh``, only the lower right quarter can be reached, as in the released code.
     """
 
     def __init__(self, config: NetworkConfig):
+        self.bound = config.readout.bound
         self.mean = nnx.Param(jnp.zeros((config.num_units, 2), jnp.float32))
         self.spread = nnx.Param(jnp.tile(jnp.float32(0.4) * jnp.eye(2, dtype=jnp.float32), (config.num_units, 1, 1)))
 
@@ -35,7 +41,7 @@ class Position(nnx.Module):
         position = self.mean[...]
         if noise is not None:
             position = position + jnp.einsum("uij,uj->ui", self.spread[...], noise.position)
-        return jnp.tanh(position)
+        return BOUNDS[self.bound](position)
 
 
 class Feature(nnx.Module):
@@ -46,15 +52,22 @@ class Feature(nnx.Module):
         self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((*streams, config.num_units), jnp.float32))
 
+    def weights(self) -> Float[Array, "*streams units channels"]:
+        """The feature weights as they are applied."""
+        return self.weight[...]
+
     def __call__(
         self, maps: Float[Array, "time height width channels"], position: Float[Array, "units 2"]
     ) -> Float[Array, "time units"]:
         features = sample_bilinear(maps, position, "edge")
-        return jnp.einsum("tuc,uc->tu", features, self.weight[...]) + self.bias[...][None]
+        return jnp.einsum("tuc,uc->tu", features, self.weights()) + self.bias[...][None]
+
+
+FEATURES = {"vanilla": Feature, "norm": NormFeature}
 
 
 def response(readout: Float[Array, "*batch units"]) -> Float[Array, "*batch units"]:
-    """Mean response per frame of units whose readout (mean over streams) is given."""
+    """Mean response per frame of published units whose readout (mean over streams) is given."""
     return jnp.exp(readout)
 
 
@@ -63,3 +76,13 @@ def poisson_loss(
 ) -> Float[Array, "*batch units"]:
     """Poisson loss ``exp(r) - r * y`` per unit and frame; ``readout`` is ``r`` before the exponential."""
     return jnp.exp(readout) - readout * target
+
+
+class PoissonUnit:
+    """The published unit: an exponential, and the Poisson loss."""
+
+    def __init__(self, config: UnitConfig):
+        self.response, self.loss = response, poisson_loss
+
+
+UNITS = {"poisson": PoissonUnit, "elu_mse": EluUnit}

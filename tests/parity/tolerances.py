@@ -32,6 +32,14 @@ TOLERANCES = {
     "monitor projection": Tolerance("mixed", 1e-4, 1.3e-05),
     "inverse perspective": Tolerance("absolute", 2e-4, 3.7e-05),
     "layers": Tolerance("absolute", 5e-6, 1.7e-06),
+    # other modules of the released package, and the published ones at odd sizes
+    "recurrent modules": Tolerance("absolute", 1e-6, 9.0e-08),
+    "feedforward modules": Tolerance("absolute", 1e-5, 7.2e-07),
+    "modulation modules": Tolerance("absolute", 1e-6, 7.5e-08),
+    "perspective modules": Tolerance("absolute", 1e-4, 4.3e-05),  # their grid of rays was made in float32
+    "readout modules": Tolerance("absolute", 1e-5, 1.1e-06),
+    "unit modules": Tolerance("absolute", 1e-6, 3.0e-08),
+    "decorrelation": Tolerance("relative", 1e-6, 8.8e-08),
     "exact gradient": Tolerance("scaled", 1e-3, 4.9e-04),  # ours in float64, theirs in float32
     "gradient on pixels": Tolerance("scaled", 1e-4, 2.2e-05),
     "gradient on eye and monitor": Tolerance("scaled", 1e-3, 9.5e-04),

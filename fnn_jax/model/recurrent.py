@@ -1,0 +1,175 @@
+"""Stage 3b, the recurrent part of the core: what every kind of it shares, and the published CvT-LSTM."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from fnn_jax.config import NetworkConfig
+from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
+from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, product
+
+
+class RecurrentState(NamedTuple):
+    """Hidden and cell state of an LSTM over maps; channels are ``(group, channel in group)``."""
+
+    hidden: Float[Array, "*batch groups height width channels"]
+    cell: Float[Array, "*batch groups height width channels"]
+
+
+class RvtState(NamedTuple):
+    """Hidden state of the RVT, which has no cells."""
+
+    hidden: Float[Array, "*batch groups height width channels"]
+
+
+class RecurrentNoise(NamedTuple):
+    """Dropout masks of the recurrent input and of the hidden state."""
+
+    inputs: Float[Array, "*batch groups channels"]
+    hidden: Float[Array, "*batch groups channels"]
+
+
+State = RecurrentState | RvtState
+# One step in time: from the state, input and hidden state joined, and the dropout mask of the hidden state.
+Advance = Callable[[State, Array, Array | None], State]
+
+
+class Recurrent(nnx.Module):
+    """A recurrent network over maps: its input maps, its output map, and the loop over time.
+
+    Inside, maps are ``[group, height, width, channel in group]``: every map but the output's stays within its group.
+    What happens to the state in a step is the kind's own, in ``advance``; its states have a field ``hidden``.
+    """
+
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
+        recurrent = config.recurrent
+        self.groups, self.dropout = recurrent.groups, recurrent.dropout
+        hidden, inner = recurrent.hidden_channels, recurrent.in_channels
+        is_grouped = self.groups > 1  # one group has no other ones to see
+        shared = {"gain": (3 if is_grouped else 2) ** -0.5, "streams": streams}  # so many maps are added up
+        self.hidden_map = InterGroup(hidden, inner, groups=self.groups, **shared) if is_grouped else None
+        shared["out_groups"] = self.groups
+        self.feedforward_map = Conv(config.feedforward.out_channels, inner, **shared)
+        self.modulation_map = Conv(config.modulation.features, inner, bias=None, **shared)
+        self.out = Conv(hidden, recurrent.out_channels, streams=streams)
+
+    def advance(self, height: int, width: int) -> Advance:
+        """The step in time for maps of ``height x width``, its weights made ready once."""
+        raise NotImplementedError
+
+    def _zeros(self, height, width):
+        channels = self.out.weight.shape[-2] // self.groups
+        return jnp.zeros((self.groups, height, width, channels), self.out.weight.dtype)
+
+    def init_state(self, height: int, width: int) -> State:
+        """Zeros, for maps of ``height x width``."""
+        zeros = self._zeros(height, width)
+        return RecurrentState(zeros, zeros)
+
+    def draw_noise(self, key: Array) -> RecurrentNoise | None:
+        if not self.dropout:
+            return None
+
+        def mask(key, channels):
+            return dropout_mask(key, self.dropout, channels, self.out.weight.dtype).reshape(self.groups, -1)
+
+        inputs_key, hidden_key = jax.random.split(key)
+        return RecurrentNoise(
+            mask(inputs_key, self.feedforward_map.weight.shape[-1]), mask(hidden_key, self.out.weight.shape[-2])
+        )
+
+    def __call__(
+        self,
+        state: State,
+        feedforward: Float[Array, "time height width channels"],
+        modulation: Float[Array, "time features"],
+        noise: RecurrentNoise | None = None,
+    ) -> tuple[State, Float[Array, "time height width out_channels"], dict[str, Array]]:
+        """New state, output maps, and the recurrent input and hidden state by name."""
+        inputs = self.feedforward_map(feedforward) + self.modulation_map(modulation[:, None, None, :])
+        hidden_blocks = None if self.hidden_map is None else self.hidden_map.blocks()
+        advance = self.advance(*feedforward.shape[1:3])
+
+        def step(state, inputs):
+            if hidden_blocks is not None:
+                inputs = product("ihwc,oidc->ohwd", state.hidden, hidden_blocks) + inputs
+            x = jnp.tanh(inputs)
+            dropped = x if noise is None else x * noise.inputs[:, None, None]
+            joined = jnp.concatenate([dropped, state.hidden], axis=-1)
+            state = advance(state, joined, None if noise is None else noise.hidden[:, None, None])
+            return state, (x, state.hidden)
+
+        state, (x, hidden) = jax.lax.scan(step, state, split_groups(inputs, self.groups))
+        x, hidden = join_groups(x), join_groups(hidden)
+        return state, self.out(hidden), {"recurrent.input": x, "recurrent.hidden": hidden}
+
+
+def grouped_gates(*gates: Conv) -> tuple[Float[Array, "groups h w in_channels c"], Float[Array, "groups 1 1 c"]]:
+    """Kernel and bias of several maps within groups, as one."""
+    kernel = jnp.concatenate([gate.grouped_kernel() for gate in gates], axis=-1)
+    return kernel, jnp.concatenate([gate.grouped_bias() for gate in gates], axis=-1)[:, None, None, :]
+
+
+def lstm_update(
+    state: RecurrentState,
+    gates: Float[Array, "groups height width c"],
+    mask: Float[Array, "groups 1 1 channels"] | None,
+) -> RecurrentState:
+    """The next state, from input gate, forget gate, candidate and output gate side by side."""
+    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+    if mask is not None:
+        hidden = hidden * mask
+    return RecurrentState(hidden, cell)
+
+
+class Attention(Recurrent):
+    """A recurrent network whose gates read a convolution of input and state, and attention over its positions."""
+
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
+        super().__init__(config, streams=streams)
+        recurrent, groups, common = config.recurrent, self.groups, config.recurrent.common_channels
+        shared = {"groups": groups, "gain": None, "bias": None, "streams": streams}
+        self.conv = Conv(recurrent.in_channels + recurrent.hidden_channels, common, spatial=recurrent.kernel, **shared)
+        self.query, self.key, self.value = (Conv(common, common, **shared) for _ in range(3))
+        self.scale = nnx.Param(jnp.ones((*streams, groups, common // groups), jnp.float32))
+
+    def gates_of_attention(self, height: int, width: int, *gates: Conv) -> Callable[[Array], Array]:
+        """From input and hidden state joined to 1 x 1 gates, side by side."""
+        convolve = convolution(self.conv.grouped_kernel(), height, width)
+        attention_maps = jnp.concatenate([m.grouped_kernel() for m in (self.query, self.key, self.value)], axis=-1)
+        gate_maps, gate_bias = grouped_gates(*gates)
+
+        def read(joined):
+            z = convolve(joined)
+            a = attend(*jnp.split(map_groups(z, attention_maps), 3, axis=-1), self.scale[...])
+            return map_groups(jnp.concatenate([z, a], axis=-1), gate_maps) + gate_bias
+
+        return read
+
+    def gate(self, config: NetworkConfig, bias: float, streams: tuple[int, ...]) -> Conv:
+        recurrent = config.recurrent
+        return Conv(
+            2 * recurrent.common_channels, recurrent.hidden_channels, groups=self.groups, bias=bias, streams=streams
+        )
+
+
+class CvtLstm(Attention):
+    """The published recurrent network: an LSTM whose gates read a convolution, and attention over positions."""
+
+    def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
+        super().__init__(config, streams=streams)
+        self.input_gate = self.gate(config, -1.0, streams)
+        self.forget_gate = self.gate(config, 1.0, streams)
+        self.candidate = self.gate(config, 0.0, streams)
+        self.output_gate = self.gate(config, 0.0, streams)
+
+    def advance(self, height: int, width: int) -> Advance:
+        gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
+        read = self.gates_of_attention(height, width, *gates)
+        return lambda state, joined, mask: lstm_update(state, read(joined), mask)
