@@ -18,6 +18,9 @@ PACKAGE = ROOT / "fnn_jax"
 LAYERS = [
     {"config", "version", "files", "videos", "program", "tracing"},
     {"figures"},
+    {"data.evaluation"},
+    {"evaluation.statistics", "evaluation.figures"},
+    {"evaluation.metrics"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
@@ -42,8 +45,9 @@ LAYERS = [
     {"synthesis.parameterisations", "synthesis.objectives", "synthesis.penalties", "synthesis.result"},
     {"synthesis.problem", "synthesis.figures"},
     {"synthesis.run"},
+    {"evaluation.run"},
     {"demo", "verify", "commands"},
-    {"physiology.command", "synthesis.command"},
+    {"physiology.command", "synthesis.command", "evaluation.command"},
     {"cli"},
 ]
 MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
