@@ -56,7 +56,7 @@ def _draw_histogram(ax: Any, table: pd.DataFrame, measure: str) -> None:
     values = table[measure].to_numpy(float)
     known = values[np.isfinite(values)]
     label = LABELS.get(measure, measure)
-    ax.hist(known, bins=min(BINS, max(10, len(known) // 5)), color=BLUE)
+    ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=BLUE)
     ax.set(xlabel=label, ylabel="units")
     middle = f"median {label}: {np.median(known):.2f}" if len(known) else "none is defined"
     undefined = f" ({len(values) - len(known)} of {len(values)} undefined)" if 0 < len(known) < len(values) else ""
@@ -67,7 +67,7 @@ def _draw_scatter(ax: Any, table: pd.DataFrame) -> None:
     norm = table["cc_norm"].to_numpy(float)
     known = norm[np.isfinite(norm)]
     lowest = min(0.0, float(table["cc_abs"].min(skipna=True)))
-    ax.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=GRAY)
+    ax.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=GRAY, zorder=3)
     ax.scatter(table["cc_max"], table["cc_abs"], s=1 if len(table) > 1000 else 6, color=BLUE, linewidths=0)
     ax.set(xlim=(0, 1), ylim=(lowest, 1), xlabel=LABELS["cc_max"], ylabel=LABELS["cc_abs"])
     ax.set_aspect("equal")
