@@ -2,7 +2,10 @@
 
 import functools
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -411,6 +414,38 @@ def test_a_twin_of_something_else(twin, folder, tmp_path):
     (tmp_path / "evaluation_data_4_7").mkdir()
     with pytest.raises(DataError, match=r"lacks the folders stimuli, .* Did you mean .*evaluation_data"):
         EvaluationData(tmp_path)
+
+
+def test_figures(tmp_path):
+    predictions, responses = both(*recorded(units=60, seed=6))
+    table = pd.DataFrame(Statistics.of(predictions, responses).measures())
+    figure = evaluation.figures.scatter(table, tmp_path / "scatter.svg")
+    (ax,) = figure.axes
+    assert ax.get_title() == f"median $CC_{{norm}}$: {np.nanmedian(table['cc_norm']):.2f}"
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]] and ax.get_ylim()[0] <= table["cc_abs"].min()
+    (ax,) = evaluation.figures.histogram(table, "cc_max").axes
+    defined = table["cc_max"].count()
+    assert sum(bar.get_height() for bar in ax.patches) == defined < 60
+    assert ax.get_title().endswith(f"({60 - defined} of 60 undefined)")
+    assert len(evaluation.figures.summary(table).axes) == 3
+    with pytest.raises(ValueError, match="measure is 'cc'; expected a column"):
+        evaluation.figures.histogram(table, "cc")
+
+
+@pytest.mark.slow
+def test_several_devices(twin, folder, tmp_path):
+    """Each of them takes some repeats; batches are filled up, and what fills them up does not count."""
+    twin.save(tmp_path / "weights")
+    code = (
+        "import jax; from fnn_jax import Twin; from fnn_jax.evaluation import evaluate\n"
+        "assert jax.local_device_count() == 2\n"
+        "evaluate(Twin.load('weights'), 'evaluation_data', burn_in=4).save('out')"
+    )
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    found = pd.read_csv(tmp_path / "out" / "units.csv", index_col="readout_id")
+    expected = evaluate(twin, folder, burn_in=4).table
+    np.testing.assert_allclose(found[MEASURES], expected[MEASURES], rtol=1e-4, atol=1e-5)
 
 
 def test_broken_weights_are_said(network, folder):

@@ -1,11 +1,12 @@
 """A twin beside recordings of repeated presentations, video by video, on all devices."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def evaluate(
     _check(twin, data, burn_in)
     if units is not None:
         twin = twin.select(units)
-        columns = twin.units.index.to_numpy() if columns is not None else _columns(twin, data)
+        columns = twin.units.index.to_numpy()
     size = batch_size or _batch_size(twin, max(map(len, data.videos.values())), devices)
     options = {"periphery": periphery, "precision": precision}
     screen = Screen(twin, errors="raise", batch_size=size, devices=devices, progress=False, **options)
@@ -142,9 +143,8 @@ def evaluate(
         for video in data.videos:
             repeats = list(data.repeats(video))
             replaced += sum(repeat.missing for repeat in repeats) if behaviour else 0
-            responses = format_responses([[_units(repeat, columns) for repeat in repeats]], burn_in)
-            predictions = _predict(screen, repeats, behaviour, data.same_frames[video], size, bar)
-            statistics = Statistics.of(predictions[..., burn_in:], responses)
+            predict = functools.partial(_predict, screen, repeats, behaviour, data.same_frames[video], size, bar)
+            statistics = _compare(predict, repeats, columns, burn_in)
             tables.append(_table(twin, statistics).reset_index().assign(video=video))
             total = statistics if total is None else total.add(statistics)
     per_video = pd.concat(tables, ignore_index=True)
@@ -167,6 +167,14 @@ def evaluate(
         "computed_with": f"fnn_jax {__version__}, jax {jax.__version__}, {jax.default_backend()}",
     }
     return Evaluation(_table(twin, total), per_video, settings, total)
+
+
+def _compare(
+    predict: Callable[[], np.ndarray], repeats: Sequence[Repeat], columns: np.ndarray | None, burn_in: int
+) -> Statistics:
+    """Of one video, whose arrays are let go before the next one's are made."""
+    responses = format_responses([[_units(repeat, columns) for repeat in repeats]], burn_in)
+    return Statistics.of(predict()[..., burn_in:], responses)
 
 
 def _predict(
