@@ -22,6 +22,8 @@ examples:
   fnn-jax synthesize --scan 8-5 --units 12 40 --frames 60 -o exciting/
                                             the videos that excite two units most
   fnn-jax train config.toml                 a twin of your own mouse; killed, it goes on where it was
+  fnn-jax evaluate my_twin evaluation_data/ -o results/
+                                            cc_abs, cc_max, cc_norm ... on videos that were shown repeatedly
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_synthesize(verbs)
     _add_data(verbs)
     _add_train(verbs)
+    _add_evaluate(verbs)
     return parser
 
 
@@ -269,6 +272,11 @@ def _demo(options: argparse.Namespace) -> None:
     run_demo(options.output, options.directory, options.scan, options.weights)
 
 
+PRECISION = {
+    "choices": ("float32", "tensorfloat32", "bfloat16"),
+    "default": "float32",
+    "help": "the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
+}
 FORMS = "mp4, avi, mov, mkv, webm, gif, npy, npz, zarr, or a folder of images"
 
 
@@ -301,12 +309,7 @@ def _add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> Non
         help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
     )
     parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "tensorfloat32", "bfloat16"),
-        default="float32",
-        help="the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
-    )
+    parser.add_argument("--precision", **PRECISION)
     parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
 
 
@@ -531,6 +534,57 @@ def _train(options: argparse.Namespace) -> None:
     from fnn_jax.training.command import train
 
     train(options)
+
+
+def _add_evaluate(verbs) -> None:
+    parser = verbs.add_parser(
+        "evaluate",
+        help="how well a twin predicts repeated presentations",
+        description="Predicts every repeat of every video from its own frames and behaviour, and compares with what "
+        "was recorded: cc_abs, cc_max, cc_norm, FEVE, single-trial correlation, oracle. Writes OUT/units.csv (a row "
+        "for each unit), videos.csv (each video and unit), settings.json and summary.png, .pdf: docs/evaluation.md.",
+    )
+    parser.add_argument("twin", metavar="TWIN", help="folder of weights, as --directory of the other verbs")
+    parser.add_argument(
+        "data", metavar="DATA", help="folder with {stimuli,perspectives,modulations,units}/VIDEO/REPEAT.npy"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", default="evaluation", help="folder to write (default: %(default)s)"
+    )
+    parser.add_argument("--scan", metavar="8-5", help="may be left out where TWIN holds one scan")
+    parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
+    parser.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+    parser.add_argument(
+        "--no-behaviour",
+        dest="behaviour",
+        action="store_false",
+        help="zeros instead of the recorded pupil and treadmill",
+    )
+    parser.add_argument(
+        "--burn-in",
+        type=int,
+        default=10,
+        metavar="N",
+        help="first frames of each video that do not count (%(default)s)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("mean", "error"),
+        default="mean",
+        help="behaviour that is NaN: put 0, the mean of z-scored traces, or refuse it (%(default)s)",
+    )
+    parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
+    parser.add_argument("--precision", **PRECISION)
+    parser.add_argument("--batch-size", type=int, metavar="N", help="repeats at once; default: from the memory at hand")
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from fnn_jax.evaluation.command import evaluate_twin
+
+    evaluate_twin(options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "fnn_jax"
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
     {"config", "version", "files", "videos", "program", "tracing"},
-    {"figures"},
+    {"figures", "records"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.grouped", "model.pixels", "model.decorrelation"},
@@ -27,6 +27,9 @@ LAYERS = [
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
     {"model.parameters", "sizes"},
+    {"data.recordings"},
+    {"data.evaluation", "data.training"},
+    {"data.report"},
     {"checkpoint", "exporting"},
     {"store", "inputs", "download"},
     {"twin", "cache"},
@@ -46,11 +49,22 @@ LAYERS = [
     {"synthesis.parameterisations", "synthesis.objectives", "synthesis.penalties", "synthesis.result"},
     {"synthesis.problem", "synthesis.figures"},
     {"synthesis.run"},
+    {"training.recipe", "training.figures"},
+    {"training.config", "training.windows", "training.optimizer"},
+    {"training.objective"},
+    {"training.step"},
+    {"training.checkpoints"},
+    {"training.features", "training.result"},
+    {"training.run"},
+    {"evaluation.statistics", "evaluation.figures"},
+    {"evaluation.metrics"},
+    {"evaluation.run"},
     {"demo", "verify", "commands"},
-    {"physiology.command", "synthesis.command"},
+    {"data.example"},
+    {"physiology.command", "synthesis.command", "data.command", "training.command", "evaluation.command"},
     {"cli"},
 ]
-MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "cli"}
+MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "training.command", "cli"}
 
 
 @functools.cache
@@ -165,5 +179,5 @@ def test_runtime_dependencies_are_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     allowed = {"jax", "flax", "optax", "numpy", "orbax-checkpoint", "pandas", "tqdm", "matplotlib", "jaxtyping"}
-    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers", "scipy", "pyarrow"}
+    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers", "scipy", "pyarrow", "pyyaml"}
     assert names == allowed

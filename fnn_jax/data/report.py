@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.data.recordings import ARRAYS, RESPONSES, DataError
 from fnn_jax.data.training import FOLDERS, TrainingData, windows_without
 
@@ -83,6 +84,13 @@ def _training(data: TrainingData, window_frames: int, progress: bool | None) -> 
 
 
 def _evaluation(directory: Path) -> Report:
-    from fnn_jax.data.evaluation import EvaluationData
-
-    return Report([repr(EvaluationData(directory))], [])
+    data = EvaluationData(directory)
+    lines = [repr(data)]
+    if data.num_missing:
+        part = data.num_missing / data.num_behaviour
+        lines.append(f"  behaviour: {part:.2%} of the numbers are missing (NaN)")
+    if data.num_missing_responses:
+        lines.append(
+            f"  {RESPONSES}: {data.num_missing_responses} numbers are missing (NaN); the measures leave them out"
+        )
+    return Report(lines, [])

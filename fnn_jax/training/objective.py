@@ -3,56 +3,70 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fnn_jax.model.decorrelation import decorrelation
 from fnn_jax.model.network import Inputs, Network, Noise
-from fnn_jax.model.readout import poisson_loss
+from fnn_jax.training.recipe import Recipe
 from fnn_jax.training.windows import Batch
 
 
 class Loss(NamedTuple):
-    """The sum of a loss over frames, windows and units, and the number of responses that it is the sum of."""
+    """The sum of a loss over frames, windows and units, the number of responses that it sums over, and a penalty."""
 
     total: Float[Array, ""]
     count: Float[Array, ""]
+    penalty: Float[Array, ""] | float
 
 
 def window_loss(
     network: Network,
     batch: Batch,
+    recipe: Recipe,
     *,
-    burn_in: int,
     keys: Array | None = None,
     trained: Collection[str] = (),
     stream: Array | None = None,
-    precision: str = "float32",
     remat: bool = True,
 ) -> Loss:
     """Loss of the windows of a batch, each from a new state.
 
     Args:
         batch: arrays ``[T, N, ...]``; responses that are NaN do not count.
-        burn_in: frames at the start that do not count.
-        keys: one for each window, for the draws of training; None: nothing is drawn.
+        recipe: its burn-in, its precision, and, in training, its penalty on correlated channels.
+        keys: one for each window, for the draws of training; None: nothing is drawn, and there is no penalty.
         trained: names of the trained parameters: what is frozen behaves as in prediction, as in the released code.
         stream: one stream, traced; None: the mean of the streams' readouts.
     """
-    responses = batch.responses[burn_in:]
+    responses = batch.responses[recipe.burn_in :]
     present = ~jnp.isnan(responses)
     state = network.init_state(batch.responses.shape[1], keys)
     if state.noise is not None:
         state = state._replace(noise=noise_of(state.noise, trained))
     if batch.features is None:
         inputs = Inputs(batch.stimuli, batch.eye, batch.behaviour)
-        _, output = network.rollout(state, inputs, stream=stream, precision=precision, remat=remat)
-        readout = output.readout
+        names = ("core",) if recipe.decorrelation and keys is not None else ()
+        options = {"features": names, "precision": recipe.precision, "remat": remat}
+        _, output = network.rollout(state, inputs, stream=stream, **options)
+        readout, maps = output.readout, output.features.get("core")
     else:
+        maps = None
         readout = network.read(
             batch.features, stream=stream, noise=None if state.noise is None else state.noise.readout
         )
-    losses = poisson_loss(readout[burn_in:], jnp.where(present, responses, 0))
-    return Loss(jnp.where(present, losses, 0).sum(), present.sum(dtype=losses.dtype))
+    losses = network.loss(readout[recipe.burn_in :], jnp.where(present, responses, 0))
+    penalty = 0.0
+    if maps is not None:
+        penalty = decorrelation(
+            maps,
+            length=recipe.decorrelation_frames,
+            weight=recipe.decorrelation,
+            rate=recipe.decorrelation_rate,
+            key=jax.random.fold_in(keys[0], 1),
+        )
+    return Loss(jnp.where(present, losses, 0).sum(), present.sum(dtype=losses.dtype), penalty)
 
 
 def noise_of(noise: Noise, trained: Collection[str]) -> Noise:

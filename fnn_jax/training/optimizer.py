@@ -47,6 +47,9 @@ def rules(network: Network) -> dict[str, Rule]:
         "readout.position.spread": Rule(units, None, False),
         "readout.feature.weight": Rule(units, (-1,), True),
         "readout.feature.bias": Rule(units, (-1,), False),
+        "readout.feature.gain": Rule(units, (-2,), False),
+        "modulation.input_gain": Rule(1.0, (), False),
+        "modulation.input_bias": Rule(1.0, (), False),
     }
     by_stream = ("modulation.", "core.", "readout.feature.")
     return {name: found[name]._replace(by_stream=name.startswith(by_stream)) for name in trainable(network)}

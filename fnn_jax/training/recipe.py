@@ -37,8 +37,8 @@ class Recipe:
             trace; ``"drop"``, they are not used; ``"error"``, none may be.
         accumulate: batches whose gradients are averaged before an update.
         patience: epochs without a better validation objective after which training stops; None: never.
-        decorrelation: weight of the penalty on correlated channels of the core; ``decorrelation_frames`` and
-            ``decorrelation_rate`` are its length and the part of the samples it leaves out.
+        decorrelation: weight of the penalty on correlated channels of the core, over the last
+            ``decorrelation_frames`` of a window and the part ``decorrelation_rate`` of the samples (0: all).
         precision: of the products in the core; see docs/speed.md.
         keep_features: outputs of the core are computed once and kept on disk, where only the readout is trained and
             nothing is drawn at random before it.
@@ -122,6 +122,8 @@ class Recipe:
                 f"keep_features is set, and train is {list(self.train)}; expected ['readout']: what comes before must "
                 "not change."
             )
+        if self.decorrelation and self.keep_features:
+            raise ValueError("decorrelation is set, and so is keep_features: the core, which it is about, is frozen.")
         if self.keep_features and self.window_step == 1:
             object.__setattr__(self, "window_step", self.window_frames)
 

@@ -205,15 +205,14 @@ class Steps:
             loss = window_loss(
                 self._network(scan, trained, frozen),
                 batches[scan],
-                burn_in=self.recipe.burn_in,
+                self.recipe,
                 keys=None if keys is None else keys[scan],
                 trained=own,
                 stream=stream,
-                precision=self.recipe.precision,
                 remat=remat,
             )
             count = jax.lax.psum(jax.lax.stop_gradient(loss.count), "data")
-            shares.append(loss.total / jnp.maximum(count, 1))
+            shares.append(loss.total / jnp.maximum(count, 1) + loss.penalty / self._mesh.size)
         return sum(shares) / len(shares)
 
 

@@ -1,0 +1,75 @@
+"""Figures of an evaluation, as in the released demonstration: histograms, and cc_abs beside cc_max."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.figures import new_figure, save_figure
+
+BLUE, GRAY = "#2b6cb0", "#718096"
+LABELS = {"cc_abs": "$CC_{abs}$", "cc_max": "$CC_{max}$", "cc_norm": "$CC_{norm}$", "feve": "FEVE"}
+BINS = 100
+
+
+def histogram(table: pd.DataFrame, measure: str, path: str | os.PathLike | None = None) -> Any:
+    """Histogram of a measure over units, such as ``"cc_max"``.
+
+    Args:
+        table: of ``Evaluation.table``; units where the measure is NaN are left out, and counted in the title.
+    """
+    figure = new_figure((4.5, 3.5))
+    _draw_histogram(figure.subplots(), table, measure)
+    save_figure(figure, path)
+    return figure
+
+
+def scatter(table: pd.DataFrame, path: str | os.PathLike | None = None) -> Any:
+    """``cc_abs`` of each unit over its ``cc_max``, the line where they are equal, and the median ``cc_norm``."""
+    figure = new_figure((4.2, 4.2))
+    _draw_scatter(figure.subplots(), table)
+    save_figure(figure, path)
+    return figure
+
+
+def summary(table: pd.DataFrame, path: str | os.PathLike | None = None, *, title: str = "") -> Any:
+    """Both histograms and the scatter in a row; of ``cc_abs`` alone where nothing was repeated."""
+    repeated = table["cc_max"].notna().any()
+    figure = new_figure((12, 3.8) if repeated else (4.5, 3.8))
+    axes = np.atleast_1d(figure.subplots(1, 3 if repeated else 1))
+    if repeated:
+        _draw_histogram(axes[0], table, "cc_max")
+        _draw_histogram(axes[1], table, "cc_abs")
+        _draw_scatter(axes[2], table)
+    else:
+        _draw_histogram(axes[0], table, "cc_abs")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    save_figure(figure, path)
+    return figure
+
+
+def _draw_histogram(ax: Any, table: pd.DataFrame, measure: str) -> None:
+    if measure not in table:
+        raise ValueError(f"measure is {measure!r}; expected a column of the table: {list(table.columns)}.")
+    values = table[measure].to_numpy(float)
+    known = values[np.isfinite(values)]
+    label = LABELS.get(measure, measure)
+    ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=BLUE)
+    ax.set(xlabel=label, ylabel="units")
+    middle = f"median {label}: {np.median(known):.2f}" if len(known) else "none is defined"
+    undefined = f" ({len(values) - len(known)} of {len(values)} undefined)" if 0 < len(known) < len(values) else ""
+    ax.set_title(f"{middle}{undefined}", fontsize=10)
+
+
+def _draw_scatter(ax: Any, table: pd.DataFrame) -> None:
+    norm = table["cc_norm"].to_numpy(float)
+    known = norm[np.isfinite(norm)]
+    lowest = min(0.0, float(table["cc_abs"].min(skipna=True)))
+    ax.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=GRAY, zorder=3)
+    ax.scatter(table["cc_max"], table["cc_abs"], s=1 if len(table) > 1000 else 6, color=BLUE, linewidths=0)
+    ax.set(xlim=(0, 1), ylim=(lowest, 1), xlabel=LABELS["cc_max"], ylabel=LABELS["cc_abs"])
+    ax.set_aspect("equal")
+    middle = f"{np.median(known):.2f}" if len(known) else "none is defined"
+    ax.set_title(f"median {LABELS['cc_norm']}: {middle}", fontsize=10)
