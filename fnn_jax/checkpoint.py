@@ -3,10 +3,12 @@
 A checkpoint keeps a SHA-256 of every array in its metadata, because the file format itself lets flipped bits pass.
 """
 
-import contextlib
 import hashlib
+import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from fnn_jax.model.parameters import indented
 
 FORMAT = "fnn_jax parameters 1"
+RECORD_KEY = "/record"  # no parameter has such a name
 
 
 class CheckpointError(ValueError):
@@ -50,8 +53,6 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
     Raises:
         FileExistsError: ``path`` exists.
     """
-    from orbax.checkpoint import v1 as ocp
-
     arrays = {name: np.asarray(value) for name, value in parameters.items()}
     hashes = {name: array_sha256(array) for name, array in arrays.items()}
     digest = parameters_sha256(hashes)
@@ -60,23 +61,41 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name.")
-    with _this_process_alone():
-        ocp.save(path, arrays, custom_metadata=record)  # Orbax writes beside the path and renames
+    _write(path, arrays, record)
     return digest
 
 
-def _this_process_alone() -> Any:
-    """Orbax in a process that waits for no other one, where several work together."""
+def _write(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
     import jax
-    from orbax.checkpoint import v1 as ocp
 
     if jax.process_count() == 1:
-        return contextlib.nullcontext()
-    this = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process{this}"
+        from orbax.checkpoint import v1 as ocp
+
+        ocp.save(path, arrays, custom_metadata=record)  # Orbax writes beside the path and renames
+        return
+    # Where several processes work together, Orbax would wait for all of them; this one writes for them, in a process
+    # that knows nothing of the others.
+    content = io.BytesIO()
+    np.savez(content, **{RECORD_KEY: np.array(json.dumps(dict(record)))}, **arrays)
+    code = f"import fnn_jax.checkpoint as c; c.write_from_stdin({str(path)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=content.getvalue(),
+        capture_output=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
-    return ocp.Context(multiprocessing_options=alone)
+    if done.returncode:
+        raise OSError(done.stderr.decode().strip().splitlines()[-1])
+
+
+def write_from_stdin(path: str) -> None:
+    """What that process does."""
+    from orbax.checkpoint import v1 as ocp
+
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as file:
+        arrays = dict(file)
+    record = json.loads(arrays.pop(RECORD_KEY).item())
+    ocp.save(Path(path), arrays, custom_metadata=record)
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -104,8 +123,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
     try:
         # Told that the arrays are NumPy's, Orbax does not replay the devices that they were saved from.
         abstract = {name: np.empty(array.shape, array.dtype) for name, array in tree.items()}
-        with _this_process_alone():
-            parameters = ocp.load(path, abstract)
+        parameters = ocp.load(path, abstract)
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
     wrong = [name for name, array in parameters.items() if array_sha256(array) != hashes[name]]
@@ -121,8 +139,7 @@ def _read_metadata(path: Path):
     if not path.is_dir():
         raise CheckpointError(f"{path} is no checkpoint: there is no such folder.")
     try:
-        with _this_process_alone():
-            stored = ocp.metadata(path)
+        stored = ocp.metadata(path)
     except Exception as error:
         raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
     metadata = stored.custom_metadata

@@ -195,7 +195,7 @@ class _Loop:
         numbers = list(range(recipe.validation_batches)) if all(plans.values()) else []
         values = []
         for batches in read_ahead(lambda n: self._read(plans, n, None), numbers):
-            values.append(self._steps.validate(snapshot.weights, self._steps.put(batches)))
+            values.append(np.asarray(self._steps.validate(snapshot.weights, self._steps.put(batches))))
         row = {
             "epoch": epoch,
             "seed": recipe.seed + epoch,

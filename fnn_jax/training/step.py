@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fnn_jax import sizes
@@ -88,7 +89,15 @@ class Steps:
 
     def replicate(self, tree: Any) -> Any:
         """Arrays on every device."""
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+        sharding = NamedSharding(self._mesh, PartitionSpec())
+        if jax.process_count() == 1:
+            return jax.device_put(tree, sharding)
+
+        def place(array):  # without asking the other processes, as device_put does
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+        return jax.tree.map(place, tree)
 
     def put(self, batches: Mapping[str, Batch]) -> dict[str, Batch]:
         """Batches on the devices, each with its own windows.
@@ -171,8 +180,7 @@ class Steps:
             def share(trained):
                 return self._share(trained, frozen, batches, keys, stream, self._remat)
 
-            objective, gradient = jax.value_and_grad(share)(trained)
-            return jax.lax.psum((objective, gradient), "data")
+            return _sum_over_devices(jax.value_and_grad(share)(trained))
 
         all_of_it = PartitionSpec()
         mapped = jax.shard_map(
@@ -199,21 +207,35 @@ class Steps:
 
     def _share(self, trained, frozen, batches, keys, stream, remat):
         """What the windows of one device add to the mean of the scans' losses."""
-        shares = []
+        losses = []
         for scan in self.scans:
             own = {name.removeprefix(f"{scan}/") for name in trained if name.startswith(f"{scan}/") or is_core(name)}
-            loss = window_loss(
-                self._network(scan, trained, frozen),
-                batches[scan],
-                self.recipe,
-                keys=None if keys is None else keys[scan],
-                trained=own,
-                stream=stream,
-                remat=remat,
+            losses.append(
+                window_loss(
+                    self._network(scan, trained, frozen),
+                    batches[scan],
+                    self.recipe,
+                    keys=None if keys is None else keys[scan],
+                    trained=own,
+                    stream=stream,
+                    remat=remat,
+                )
             )
-            count = jax.lax.psum(jax.lax.stop_gradient(loss.count), "data")
-            shares.append(loss.total / jnp.maximum(count, 1) + loss.penalty / self._mesh.size)
-        return sum(shares) / len(shares)
+        counts = jax.lax.psum(jax.lax.stop_gradient(jnp.stack([loss.count for loss in losses])), "data")
+        shares = [loss.total / jnp.maximum(count, 1) for loss, count in zip(losses, counts, strict=True)]
+        penalties = [loss.penalty / self._mesh.size for loss in losses]
+        return sum(shares + penalties) / len(losses)
+
+
+def _sum_over_devices(tree: Any) -> Any:
+    """``psum`` over the devices, as one operation where there are several processes.
+
+    Processes on CPUs may begin several operations in different orders, and then fail.
+    """
+    if jax.process_count() == 1:
+        return jax.lax.psum(tree, "data")
+    flat, restore = ravel_pytree(tree)
+    return restore(jax.lax.psum(flat, "data"))
 
 
 def trained_names(network: Network, train: Sequence[str]) -> list[str]:
