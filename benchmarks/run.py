@@ -23,6 +23,7 @@ SCRIPTS = (
     "torch_compile",
     "tuning",
     "synthesis",
+    "training",
     "evaluation",
 )
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}

@@ -67,7 +67,7 @@ class ReleasedStep:
         from fnn.train.objectives import Excitation
 
         frames, height, width = raw.shape
-        self._stimulus = VisualNlm(Sigmoid(vmin=0, vmax=1))
+        self._stimulus = VisualNlm(Sigmoid())
         self._stimulus._init(1, frames, height, width)
         self._stimulus.raw.data = torch.from_numpy(np.array(raw))[None]
         self._objective = Excitation(

@@ -56,9 +56,11 @@ class Store:
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory).expanduser().absolute()
         if not is_store(self.directory):
+            below = [p for p in sorted(self.directory.iterdir()) if is_store(p)] if self.directory.is_dir() else []
+            found = f" Did you mean {' or '.join(map(str, below[:3]))}?" if below else ""
             raise CheckpointError(
                 f"{self.directory} holds no converted weights (no folders 'core' and 'scans'). "
-                "Give a folder written by `fnn-jax convert`."
+                f"Give a folder written by `fnn-jax convert`.{found}"
             )
 
     def __repr__(self) -> str:

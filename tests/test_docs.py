@@ -14,7 +14,10 @@ from fnn_jax import NetworkConfig
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = ("network.md", "synthesis.md", "inside_the_network.ipynb", "receptive_fields.ipynb", "synthesis.ipynb")
+SLOW = (
+    *("network.md", "physiology.md", "predict.md", "programs.md", "synthesis.md", "training.md"),
+    *("inside_the_network.ipynb", "receptive_fields.ipynb", "synthesis.ipynb", "training.ipynb"),
+)
 
 
 def some_slow(paths, names):

@@ -3,6 +3,7 @@
 Run it where the package is importable: ``PYTHONPATH=path/to/fnn pytest -m released``.
 """
 
+import jax
 import numpy as np
 import pytest
 import recipe
@@ -10,7 +11,12 @@ from tolerances import assert_close
 
 from fnn_jax import NetworkConfig, Twin, cli
 from fnn_jax.convert import convert, to_state_dict, write_state_dict
-from fnn_jax.model.parameters import parameter_arrays
+from fnn_jax.convert.keys import entries
+from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
+from fnn_jax.training.optimizer import released_sgd, rules
+from fnn_jax.training.recipe import Recipe
+from fnn_jax.training.step import Steps
+from fnn_jax.training.windows import Batch
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 build = pytest.importorskip(
@@ -70,3 +76,60 @@ def test_verify_compares_responses(shapes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Twin, "predict", lambda *args: predict(*args) * 1.0001)
     assert cli.main(["verify", str(tmp_path / "store")]) == 1
     assert "responses differ from those of the released code by 0.0001" in capsys.readouterr().out
+
+
+def test_ten_steps_of_training(shapes, tmp_path):
+    """Objective and optimiser of the released trainer, core frozen, without random draws."""
+    from fnn.train.objectives import NetworkLoss
+    from fnn.train.optimizers import SgdClip
+
+    model, twin = pair(shapes, 6, 6, tmp_path)
+    batch = Batch(
+        recipe.video(5, batch=2, seed=7),
+        *(recipe.behaviour(5, batch=2, seed=70 + i) for i in range(2)),
+        np.abs(recipe.array("live.units", (5, 2, 6))),
+    )
+    spreads = {
+        "perspective.monitor.center_std": "perspective.monitor.center_std",
+        "perspective.monitor.angle_std": "perspective.monitor.angle_std",
+        "readout.position.spread": "readout.position.sigma",
+    }
+    arrays = parameter_arrays(twin.network)
+    network = network_from_parameters(twin.config, arrays | {name: 0 * arrays[name] for name in spreads})
+    with torch.no_grad():
+        for key in spreads.values():
+            model.get_parameter(key).zero_().requires_grad_(False)
+    for name in ("core", "modulation.lstm"):
+        model.module(name).freeze(True)
+    settings = {"momentum": 0.9, "nesterov": True, "clip": 0.01}
+    optimizer = SgdClip(lr=0.1, decay=1e-4, eps=1e-3, **settings)
+    objective = NetworkLoss(sample_stream=False, burnin_frames=1)
+    objective._init(model)
+    theirs = []
+    for _ in range(10):
+        objective(batch.responses, batch.stimuli, batch.eye, batch.behaviour, training=True)
+        theirs.append(objective.step()["training_objective"])
+        parameters = {k: p for k, p in model.named_parameters() if p.requires_grad}
+        optimizer.step(parameters, **optimizer.hyperparameters)
+
+    parts = tuple(name for name in rules(network) if name.startswith(Recipe().train) and name not in spreads)
+    ours = Recipe(train=parts, sample_stream=False, burn_in=1, window_frames=5, batch_size=2)
+    rule_of = {f"twin/{name}": rule for name, rule in rules(network).items()}
+    tx = released_sgd(0.1, rule_of, weight_decay=1e-4, clip_floor=1e-3, **settings)
+    steps = Steps({"twin": network}, ours, jax.devices()[:1], tx)
+    placed, weights, objectives = steps.put({"twin": batch}), steps.start(), []
+    for number in range(10):
+        weights, values = steps.update(weights, [placed], number, None)
+        objectives += np.asarray(values).tolist()
+    assert_close("training objective", objectives, theirs)
+    after = model.state_dict()
+    for key in (
+        "readout.position.mu",
+        "readout.biases.1",
+        "readout.feature.weights.2",
+        "modulation.mlp.linears.0.biases.0",
+    ):
+        entry = next(entry for entry in entries(twin.config) if key in entry.keys)
+        name = entry.path
+        change = [entry.write(np.asarray(a))[key] for a in (arrays[name], weights.trained[f"twin/{name}"])]
+        assert_close("training", change[1] - change[0], after[key].numpy() - change[0])
