@@ -5,6 +5,7 @@ Loss, gradient and update of both, from the same weights and windows. Random dra
 are compared before, without them. With features kept, a step begins at outputs of the core that were computed before.
 """
 
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ class OurStep:
         burn_in = min(BURN_IN, len(video) - 1)
         train = {"train": ("readout",)} if kept else {}
         recipe = Recipe(window_frames=len(video), batch_size=BATCH, burn_in=burn_in, learning_rate=RATE, **train)
-        self._steps = Steps({"twin": twin.network}, recipe, jax.devices()[:1])
+        self._steps = Steps({"twin": twin.network}, recipe, jax.devices())
         self._weights, self._number = self._steps.start(), 0
         made = Batch(video, eye, behaviour, responses)
         if kept:
@@ -107,6 +108,22 @@ def alone(side, units, frames):
     print(peak_gb())
 
 
+def on_devices(count, units, frames, repeats):
+    """Seconds of each step on so many devices of a CPU, in a process of its own."""
+    code = f"import training; training.alone_in_time({units}, {frames}, {repeats})"
+    flags = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, env=flags)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return [float(word) for word in done.stdout.splitlines()[-1].split()]
+
+
+def alone_in_time(units, frames, repeats):
+    step = sides(units, frames, alone=True)
+    step["fnn_jax"]()
+    print(*in_turns(step, repeats)["fnn_jax"])
+
+
 def main():
     quick = {"units": 60, "frames": [4]}
     options = parse(__doc__, quick, units=8509, frames=[30, 100], repeats=3)
@@ -125,6 +142,14 @@ def main():
         for side in made:
             gb = peak_of(side, units, frames)
             results.add(f"memory of a step of {frames} frames, {side}", {f"{side}, GB": f"{gb:.2f}"}, peak_gb=gb)
+    if results.table["machine"]["platform"] == "cpu":
+        frames = options.frames[0]
+        for count in (1, 2):
+            seconds = on_devices(count, units, frames, options.repeats)
+            name = f"step of {frames} frames, devices of the CPU: {count}"
+            results.add(
+                name, {"fnn_jax, ms a frame": spread(s / frames / BATCH * 1e3 for s in seconds)}, seconds=seconds
+            )
     kept = {"kept": OurStep(Ours(units).twin, windows(options.frames[-1], units), kept=True)}
     kept["kept"]()
     seconds = in_turns(kept, options.repeats)["kept"]

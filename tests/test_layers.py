@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from fnn_jax.model import grouped, layers, winograd
+from fnn_jax.model.geometry import sample_bilinear
 from fnn_jax.model.layers import Conv
+from fnn_jax.model.reading import weighted_samples
 
 
 @pytest.fixture
@@ -115,3 +117,21 @@ def test_attention_without_looking_for_the_maximum(scale):
     for ours, plain in zip(run(grouped.attend), run(formula), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=3e-6 * max(1, scale) * np.abs(plain).max())
+
+
+def test_reading_is_the_formula():
+    """Values and all gradients, on the border and beyond, with points that share pixels."""
+    random = np.random.default_rng(0)
+    maps = jnp.asarray(random.standard_normal((3, 4, 6, 5)), jnp.float32)
+    points = jnp.asarray(random.uniform(-1.2, 1.2, (40, 2)), jnp.float32)
+    weights = jnp.asarray(random.standard_normal((40, 5)), jnp.float32)
+    cotangent = jnp.asarray(random.standard_normal((3, 40)), jnp.float32)
+
+    def formula(maps, points, weights):
+        return (sample_bilinear(maps, points, "edge") * weights[None]).sum(-1)
+
+    ours, ours_back = jax.vjp(weighted_samples, maps, points, weights)
+    expected, expected_back = jax.vjp(formula, maps, points, weights)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(ours_back(cotangent), expected_back(cotangent), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -20,7 +20,7 @@ LAYERS = [
     {"figures", "records"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
-    {"model.grouped", "model.pixels", "model.decorrelation"},
+    {"model.grouped", "model.pixels", "model.reading", "model.decorrelation"},
     {"model.recurrent"},
     {"model.alternatives.conv_lstm", "model.alternatives.rvt", "model.alternatives.flat_lstm"},
     {"model.alternatives.norm_features", "model.alternatives.elu_unit"},

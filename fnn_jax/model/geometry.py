@@ -8,7 +8,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 def rotation_matrix(angles: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
@@ -114,6 +114,25 @@ def sample_bilinear(
     corner that lies outside the image as zero; ``"edge"`` moves the point to the nearest pixel centre first.
     """
     height, width = image.shape[-3:-1]
+    flat = image.reshape(image.shape[0], height * width, image.shape[-1])
+
+    def corner(index, weight, inside):
+        value = jnp.take(flat, index, axis=1, mode="clip")
+        if outside == "zero":
+            # The value is masked, not its weight: zero times an infinite pixel would leak.
+            value = jnp.where(inside[None, ..., None], value, 0)
+        return value * weight[None, ..., None]
+
+    return sum(corner(*each) for each in bilinear_corners(points, height, width, outside))
+
+
+def bilinear_corners(
+    points: Float[Array, "*points 2"], height: int, width: int, outside: str
+) -> list[tuple[Int[Array, "*points"], Float[Array, "*points"], Bool[Array, "*points"]]]:
+    """The four pixels around each point: index in the flat image, weight, and whether it is one of the image's.
+
+    Conventions are those of ``sample_bilinear``.
+    """
     x = ((points[..., 0] + 1) * width - 1) / 2
     y = ((points[..., 1] + 1) * height - 1) / 2
     if outside == "edge":
@@ -125,22 +144,16 @@ def sample_bilinear(
 
     left, top = jnp.floor(x), jnp.floor(y)
     right_weight, bottom_weight = x - left, y - top
-    flat = image.reshape(image.shape[0], height * width, image.shape[-1])
 
     def corner(column, row, weight):
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         # Far points overflow an integer, so they are clipped while they are still floats.
         index = jnp.clip(row, 0, height - 1).astype(jnp.int32) * width
-        index = index + jnp.clip(column, 0, width - 1).astype(jnp.int32)
-        value = jnp.take(flat, index, axis=1, mode="clip")
-        if outside == "zero":
-            # The value is masked, not its weight: zero times an infinite pixel would leak.
-            value = jnp.where(inside[None, ..., None], value, 0)
-        return value * weight[None, ..., None]
+        return index + jnp.clip(column, 0, width - 1).astype(jnp.int32), weight, inside
 
-    return (
-        corner(left, top, (1 - right_weight) * (1 - bottom_weight))
-        + corner(left + 1, top, right_weight * (1 - bottom_weight))
-        + corner(left, top + 1, (1 - right_weight) * bottom_weight)
-        + corner(left + 1, top + 1, right_weight * bottom_weight)
-    )
+    return [
+        corner(left, top, (1 - right_weight) * (1 - bottom_weight)),
+        corner(left + 1, top, right_weight * (1 - bottom_weight)),
+        corner(left, top + 1, (1 - right_weight) * bottom_weight),
+        corner(left + 1, top + 1, right_weight * bottom_weight),
+    ]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from fnn_jax.config import NetworkConfig, UnitConfig
 from fnn_jax.model.alternatives.elu_unit import EluUnit
 from fnn_jax.model.alternatives.norm_features import NormFeature
-from fnn_jax.model.geometry import sample_bilinear
+from fnn_jax.model.reading import weighted_samples
 
 BOUNDS = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
@@ -59,8 +59,7 @@ class Feature(nnx.Module):
     def __call__(
         self, maps: Float[Array, "time height width channels"], position: Float[Array, "units 2"]
     ) -> Float[Array, "time units"]:
-        features = sample_bilinear(maps, position, "edge")
-        return jnp.einsum("tuc,uc->tu", features, self.weights()) + self.bias[...][None]
+        return weighted_samples(maps, position, self.weight[...]) + self.bias[...][None]
 
 
 FEATURES = {"vanilla": Feature, "norm": NormFeature}

@@ -6,8 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.config import NetworkConfig
-from fnn_jax.model.geometry import sample_bilinear
 from fnn_jax.model.layers import WEIGHT_NORM_EPS, WeightNormed
+from fnn_jax.model.reading import weighted_samples
 
 
 class NormFeature(WeightNormed):
@@ -44,5 +44,4 @@ class NormFeature(WeightNormed):
     def __call__(
         self, maps: Float[Array, "time height width channels"], position: Float[Array, "units 2"]
     ) -> Float[Array, "time units"]:
-        features = sample_bilinear(maps, position, "edge")
-        return jnp.einsum("tuc,uc->tu", features, self.weights()) + self.bias[...][None]
+        return weighted_samples(maps, position, self.weights()) + self.bias[...][None]

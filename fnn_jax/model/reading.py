@@ -1,0 +1,56 @@
+"""What a unit reads: the maps at its position, weighted and added up."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fnn_jax.model.geometry import bilinear_corners, sample_bilinear
+from fnn_jax.model.layers import on_cpu
+
+
+def weighted_samples(
+    maps: Float[Array, "time height width channels"],
+    points: Float[Array, "units 2"],
+    weights: Float[Array, "units channels"],
+) -> Float[Array, "time units"]:
+    """Bilinear samples of the maps, one point for each unit, times the unit's weights, summed over channels."""
+    if not on_cpu():
+        return jnp.einsum("tuc,uc->tu", sample_bilinear(maps, points, "edge"), weights)
+    corners = bilinear_corners(points, *maps.shape[1:3], "edge")
+    index, corner_weights = (jnp.stack(parts) for parts in list(zip(*corners, strict=True))[:2])
+    return _read(maps.reshape(maps.shape[0], -1, maps.shape[-1]), index, corner_weights, weights)
+
+
+@jax.custom_vjp
+def _read(flat, index, corner_weights, weights):
+    samples = sum(
+        jnp.take(flat, i, axis=1, mode="clip") * w[None, :, None] for i, w in zip(index, corner_weights, strict=True)
+    )
+    return jnp.einsum("tuc,uc->tu", samples, weights, precision="highest")  # a gradient traces it anew
+
+
+def _read_forward(flat, index, corner_weights, weights):
+    return _read(flat, index, corner_weights, weights), (flat, index, corner_weights, weights)
+
+
+def _read_backward(saved, g):
+    # The derived gradient writes arrays [time, unit, channel] several times, and takes three times as long on a CPU:
+    # 15 ms a frame for 8509 units. Here a frame at a time stays in the cache, and units are spread over the map by a
+    # product instead of a scatter.
+    flat, index, corner_weights, weights = saved
+    units, pixels = weights.shape[0], flat.shape[1]
+    spread = jnp.zeros((pixels, units), flat.dtype).at[index, jnp.arange(units)[None]].add(corner_weights)
+
+    def frame(on_weights, inputs):
+        pixels, g = inputs
+        values = [jnp.take(pixels, i, axis=0, mode="clip") for i in index]
+        sample = sum(value * w[:, None] for value, w in zip(values, corner_weights, strict=True))
+        on_corners = jnp.stack([(value * weights).sum(-1) for value in values]) * g[None]
+        return on_weights + g[:, None] * sample, on_corners
+
+    on_weights, on_corners = jax.lax.scan(frame, jnp.zeros_like(weights), (flat, g))
+    on_maps = jax.lax.map(lambda g: jnp.matmul(spread, g[:, None] * weights, precision="highest"), g)
+    return on_maps, None, on_corners.sum(0), on_weights
+
+
+_read.defvjp(_read_forward, _read_backward)
