@@ -447,3 +447,20 @@ def test_four_devices_equal_one(data, start, tmp_path):
         for name, array in parameter_arrays(other.twin("last").network).items():
             print(f"MEASURED {out} {name}: {np.abs(array - arrays[name]).max():.1e}")
             np.testing.assert_allclose(array, arrays[name], rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_example_comes_near_its_ceiling(tmp_path, capsys):
+    """From the command line: from chance (a new readout responds alike to everything) to near the hidden twin."""
+    folder = tmp_path / "example"
+    assert cli.main(["data", "make-example", str(folder)]) == 0
+    assert cli.main(["data", "check", str(folder), "--window-frames", "50"]) == 0
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam asks for it
+        assert cli.main(["train", str(folder / "config.toml")]) == 0
+    medians = {}
+    for name in ("twin/best", "hidden"):
+        out = tmp_path / name.replace("/", "-")
+        assert cli.main(["evaluate", str(folder / name), str(folder / "evaluation_data"), "-o", str(out)]) == 0
+        medians[name] = pd.read_csv(out / "units.csv")["cc_abs"].median()
+    print(f"MEASURED cc_abs: {medians}")
+    assert medians["twin/best"] > 0.85 * medians["hidden"] > 0.5
