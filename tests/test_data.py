@@ -113,6 +113,7 @@ def test_plans_are_functions_of_seed_and_epoch(folder):
     assert [len(batch) for batch in plan] == [3] * 7
     assert {w.trial for batch in plan for w in batch} <= {f"trial{i}" for i in range(4)}
     assert {w.trial for batch in windows.plan(3, False) for w in batch} == {"trial4"}
+    assert windows.plan(3, False) == windows.plan(4, False)
     starts = {w.start for epoch in range(20) for batch in windows.plan(epoch, True) for w in batch}
     assert starts == set(range(15))  # the last one, too
     batch = windows.read(plan[0])

@@ -371,6 +371,24 @@ def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
 
 
 @pytest.mark.slow
+def test_four_devices_equal_one(twin, tmp_path):
+    twin.save(tmp_path / "weights")
+    code = """
+import jax, optax, sys
+from fnn_jax import Twin, synthesis
+twin = Twin.load("weights")
+options = {"num_frames": 6, "burn_in": 2, "steps": 20, "progress": False, "optimizer": optax.adam(0.1)}
+synthesis.synthesize(twin, [4, 1, 5, 2], **options, batch_size=4, out=str(len(jax.devices())))
+"""
+    for count in (1, 4):
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, env=environment)
+    with np.load(tmp_path / "1/result.npz") as one, np.load(tmp_path / "4/result.npz") as four:
+        np.testing.assert_allclose(four["losses"], one["losses"], rtol=1e-5)
+        assert np.abs(four["frames"].astype(int) - one["frames"]).max() <= 1
+
+
+@pytest.mark.slow
 def test_killed_processes(twin, tmp_path):
     """Killed at several moments, the command line comes to the same bytes."""
     twin.save(tmp_path / "weights")

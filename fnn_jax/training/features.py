@@ -4,6 +4,7 @@ Where only the readout is trained, nothing before it changes from step to step, 
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,5 +93,8 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         )
     temporary = path.with_suffix(".new.npy")
     np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # else a disk that fills up later kills the process, without a word
+        with open(temporary, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     temporary.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")

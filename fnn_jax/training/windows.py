@@ -101,12 +101,15 @@ class Windows:
         ]
 
     def plan(self, epoch: int, training: bool) -> list[list[Window]]:
-        """The batches of an epoch: trials are drawn with equal probability, then a window of each."""
+        """The batches of an epoch: trials are drawn with equal probability, then a window of each.
+
+        Those of validation are the same in all epochs, which can so be compared.
+        """
         recipe = self.recipe
         count = recipe.training_batches if training else recipe.validation_batches
         if not self._starts[training]:
             return []
-        random = np.random.default_rng([recipe.seed, epoch, int(training)])
+        random = np.random.default_rng([recipe.seed, epoch, 1] if training else [recipe.seed, 0, 0])
         names = list(self._starts[training])
         windows = []
         for number in random.integers(len(names), size=count * recipe.batch_size):

@@ -5,14 +5,16 @@ Run it where the package is importable: ``PYTHONPATH=path/to/fnn pytest -m relea
 
 import jax
 import numpy as np
+import optax
 import pytest
 import recipe
 from tolerances import assert_close
 
-from fnn_jax import NetworkConfig, Twin, cli
+from fnn_jax import NetworkConfig, Twin, cli, synthesis
 from fnn_jax.convert import convert, to_state_dict, write_state_dict
 from fnn_jax.convert.keys import entries
 from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
+from fnn_jax.synthesis.problem import Problem
 from fnn_jax.training.optimizer import released_sgd, rules
 from fnn_jax.training.recipe import Recipe
 from fnn_jax.training.step import Steps
@@ -133,3 +135,47 @@ def test_ten_steps_of_training(shapes, tmp_path):
         name = entry.path
         change = [entry.write(np.asarray(a))[key] for a in (arrays[name], weights.trained[f"twin/{name}"])]
         assert_close("training", change[1] - change[0], after[key].numpy() - change[0])
+
+
+def test_excitation(shapes, tmp_path):
+    """The released stimulus and objective, with penalty and gradient on the stimulus."""
+    from fnn.model.bounds import Sigmoid
+    from fnn.model.stimuli import VisualNlm
+    from fnn.train.objectives import Excitation
+
+    model, twin = pair(shapes, 6, 8, tmp_path)
+    raw = recipe.array("live.raw", (1, 4, 144, 256))
+    stimulus = VisualNlm(Sigmoid(), init_gain=0.4)
+    stimulus._init(1, 4, 144, 256)
+    stimulus.raw.data = torch.from_numpy(raw)
+    objective = Excitation(0.5, sample_stream=False, burnin_frames=1, stimulus_penalty=1e-4)
+    objective._init(stimulus, model, 2)
+    objective(training=True)
+    theirs = objective.step()
+
+    problem = Problem(
+        twin,
+        np.array([[2]]),
+        synthesis.excitation(0.5),
+        synthesis.nlm(4, 144, 256, gain=0.4),
+        penalty=synthesis.weighted([(1e-4, synthesis.roughness())]),
+        transforms=(),
+        optimizer=optax.sgd(1.0),
+        burn_in=1,
+        behaviour=(np.zeros((4, 1, 2), np.float32),) * 2,
+        learn_behaviour=False,
+        sample_stream=False,
+        num_stimuli=1,
+        diversity=0.0,
+        periphery="dark",
+        precision="float32",
+        remat=None,
+        device=jax.devices()[0],
+        seed=0,
+    )
+    target = jax.tree.map(lambda array: array[0], problem.targets(np.arange(1)))
+    run = jax.jit(jax.value_and_grad(problem.loss, argnums=1, has_aux=True))
+    (total, penalty), gradient = run(problem.leaves, {"stimulus": {"raw": raw}}, target, jax.random.key(0))
+    assert_close("synthesis", total - penalty, theirs["training_loss"])
+    assert_close("synthesis", penalty / 1e-4, theirs["training_penalty"])
+    assert_close("synthesis gradient", gradient["stimulus"]["raw"], stimulus.raw.grad.numpy())
