@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SLOW = (
-    *("network.md", "physiology.md", "predict.md", "programs.md", "synthesis.md", "training.md"),
+    *("network.md", "physiology.md", "predict.md", "programs.md", "stimuli.md", "synthesis.md", "training.md"),
     *("inside_the_network.ipynb", "receptive_fields.ipynb", "synthesis.ipynb", "training.ipynb"),
 )
 

@@ -336,7 +336,8 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("moment", [1, *(pytest.param(i, marks=pytest.mark.slow) for i in (0, 3))])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0, 1, 3])
 def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
     options = QUICK | {"steps": 45, "batch_size": 2, "sample_stream": True}
     whole = synthesis.synthesize(twin, [4, 1, 5], **options)
