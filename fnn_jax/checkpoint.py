@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.files import explained_full_disk
 from fnn_jax.model.parameters import indented
 
 FORMAT = "fnn_jax parameters 1"
@@ -52,6 +53,7 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
 
     Raises:
         FileExistsError: ``path`` exists.
+        DiskFullError: there is no room.
     """
     arrays = {name: np.asarray(value) for name, value in parameters.items()}
     hashes = {name: array_sha256(array) for name, array in arrays.items()}
@@ -61,7 +63,8 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name.")
-    _write(path, arrays, record)
+    with explained_full_disk(path):
+        _write(path, arrays, record)
     return digest
 
 

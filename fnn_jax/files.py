@@ -1,6 +1,7 @@
 """Folders and files that are written whole or not at all."""
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -12,6 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>incomplete|old)-(?P<node>.+)-(?P<process>\d+)-\w+(\.\w+)?")
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fs.h and fcntl.h
+
 
 @contextlib.contextmanager
 def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
@@ -19,28 +23,32 @@ def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterato
 
     It is filled beside its place under a hidden name, so a process killed half-way leaves nothing at ``path``, and what
     it leaves beside it is removed the next time. With ``overwrite`` an existing folder stays as it is until the new one
-    is complete.
+    is complete; then the two change places.
 
     Raises:
         FileExistsError: something is at ``path`` already, and ``overwrite`` is not set.
+        DiskFullError: there is no room; what was there is kept.
     """
     path = Path(path).expanduser().resolve()
     if path == Path.cwd():
         raise FileExistsError(f"{path} is the current folder, which cannot be replaced. Give a name inside it.")
-    _clear_abandoned(path)
+    recover(path)
     refuse_existing(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
+    temporary = None
     try:
-        temporary.chmod(0o777 & ~umask())  # mkdtemp closes it to everybody else
-        yield temporary
+        with explained_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
+            temporary.chmod(0o777 & ~umask())  # mkdtemp closes it to everybody else
+            yield temporary
         refuse_existing(path, overwrite)
         if overwrite and path.is_dir() and any(path.iterdir()):
             _replace(path, temporary)
         else:
             _rename_to(temporary, path)
     finally:
-        _remove(temporary)
+        if temporary is not None:
+            _remove(temporary)
 
 
 def _remove(folder: Path) -> None:
@@ -62,7 +70,12 @@ def refuse_existing(path: Path, overwrite: bool = False) -> None:
 
 
 def _replace(path: Path, new: Path) -> None:
-    """Put a folder in the place of another; if that fails, the other one is put back."""
+    """Let a folder and the one in its place change places: at once, where the system can do it.
+
+    Where it cannot, a process killed between two renames leaves no folder at ``path``; ``recover`` puts it back.
+    """
+    if _exchange(path, new):
+        return
     old = path.with_name(f".{path.name}.old-{_process()}-0")
     os.rename(path, old)
     try:
@@ -71,6 +84,14 @@ def _replace(path: Path, new: Path) -> None:
         os.rename(old, path)
         raise
     shutil.rmtree(old)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step (Linux, renameat2); False where that is not possible."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
+    if rename is None:
+        return False
+    return rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0
 
 
 def _rename_to(new: Path, path: Path) -> None:
@@ -84,39 +105,86 @@ def _rename_to(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, moved to ``path`` only when the block ends without an error; its suffix is the same."""
+    """A path to write to, moved to ``path`` only when the block ends without an error; its suffix is the same.
+
+    What a process that was killed left beside it is removed the next time.
+
+    Raises:
+        DiskFullError: there is no room; what was there is kept.
+    """
     path = Path(path).expanduser().resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.incomplete-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    recover(path)
+    temporary = None
     try:
-        temporary.chmod(0o666 & ~umask())
-        yield temporary
-        os.replace(temporary, path)
+        with explained_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begin = f".{path.name}.incomplete-{_process()}-"
+            handle, name = tempfile.mkstemp(prefix=begin, suffix=path.suffix, dir=path.parent)
+            os.close(handle)
+            temporary = Path(name)
+            temporary.chmod(0o666 & ~umask())
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+class DiskFullError(OSError):
+    """There is no room for what is to be written; what was there before is kept."""
+
+    def __str__(self) -> str:
+        return str(self.args[-1])
+
+
+FULL = ("No space left", "Disk quota exceeded", "RESOURCE_EXHAUSTED")  # what libraries say of it, in their own errors
+
+
+@contextlib.contextmanager
+def explained_full_disk(path: Path) -> Iterator[None]:
+    """Raise ``DiskFullError``, with path and remedy, for whatever a full disk makes of the block."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number not in (errno.ENOSPC, errno.EDQUOT) and not any(sign in str(error) for sign in FULL):
+            raise
+        raise DiskFullError(
+            errno.ENOSPC, f"{path} cannot be written: the disk is full, or your quota. Make room, and call again."
+        ) from error
 
 
 def _process() -> str:
     return f"{platform.node()}-{os.getpid()}"
 
 
-def _clear_abandoned(path: Path) -> None:
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder is the incomplete one of a process that writes, or was killed."""
+    return bool(TEMPORARY.fullmatch(path.name))
+
+
+def recover(path: Path) -> None:
     """Clear away what processes of this machine left beside ``path`` when they were killed.
 
     One killed between moving the old folder away and the new one in left no folder at ``path``: the old one returns.
     """
     if not path.parent.is_dir():
         return
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(incomplete|old)-{re.escape(platform.node())}-(\d+)-\w+")
-    for sibling in path.parent.iterdir():
-        match = pattern.fullmatch(sibling.name)
-        if match and not _is_running(int(match[2])):
-            if match[1] == "old" and not path.exists():
+    with contextlib.suppress(OSError):  # somebody else clears it, or it is not ours to clear
+        for sibling in path.parent.iterdir():
+            match = TEMPORARY.fullmatch(sibling.name)
+            if not match or match["name"] != path.name or match["node"] != platform.node():
+                continue
+            if _is_running(int(match["process"])):
+                continue
+            if match["kind"] == "old" and not path.exists():
                 os.rename(sibling, path)
-            else:
+            elif sibling.is_dir():
                 shutil.rmtree(sibling, ignore_errors=True)
+            else:
+                sibling.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:

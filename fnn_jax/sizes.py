@@ -6,6 +6,7 @@ many as fit a part of their memory.
 
 import jax
 
+from fnn_jax.checks import integer
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.network import CHUNK_FRAMES
 
@@ -29,13 +30,11 @@ def checked_chunk_frames(wanted: int | None, config: NetworkConfig, device: jax.
     """What is wanted, or ``chunk_frames``.
 
     Raises:
-        ValueError: it is no positive integer.
+        TypeError, ValueError: it is no positive integer.
     """
     if wanted is None:
         return chunk_frames(config, device, batch)
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise ValueError(f"chunk_frames is {wanted!r}; expected a positive integer, or None.")
-    return wanted
+    return integer("chunk_frames", wanted)
 
 
 def batch_size(config: NetworkConfig, device: jax.Device) -> int:

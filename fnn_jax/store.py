@@ -29,7 +29,7 @@ import pandas as pd
 from fnn_jax import checkpoint
 from fnn_jax.checkpoint import CheckpointError
 from fnn_jax.config import NetworkConfig
-from fnn_jax.files import whole_directory
+from fnn_jax.files import recover, whole_directory
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import network_from_parameters, parameter_arrays, split_core
 from fnn_jax.version import __version__
@@ -55,6 +55,8 @@ class Store:
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory).expanduser().absolute()
+        if not self.directory.exists():
+            recover(self.directory)  # what a process left that was killed while it replaced it
         if not is_store(self.directory):
             below = [p for p in sorted(self.directory.iterdir()) if is_store(p)] if self.directory.is_dir() else []
             found = f" Did you mean {' or '.join(map(str, below[:3]))}?" if below else ""

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "anima
 class Twin:
     """A network together with the units that it predicts.
 
+    A twin is a pytree whose leaves are the parameters: give it to ``jax.jit``, ``jax.device_put`` or ``jax.tree.map``.
+    It can be copied and pickled, for ``multiprocessing``, ``joblib`` and the like.
+
     Attributes:
         network: the parameters, and the functions of them; see ``fnn_jax.Network``.
         units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
@@ -60,8 +63,16 @@ class Twin:
         self.name = name
         self.label = label
         self.provenance = copy.deepcopy(provenance or {})
-        self._given = [weakref.ref(array) for array in jax.tree.leaves(network)]
+        self._given = _Given(network)
         self._folded: tuple[list[jax.Array], list[jax.Array], Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle keeps: nothing compiled, and a provenance that says what was changed since."""
+        kept = {name: getattr(self, name) for name in ("network", "units", "name", "label")}
+        return kept | {"provenance": self.record()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state.pop("network"), state.pop("units"), **state)
 
     def __repr__(self) -> str:
         published = "animal_id" in self.provenance
@@ -78,8 +89,7 @@ class Twin:
 
     def _is_as_given(self) -> bool:
         """Whether the network still has the arrays that the twin was made with."""
-        now = jax.tree.leaves(self.network)
-        return len(now) == len(self._given) and all(a is ref() for a, ref in zip(now, self._given, strict=True))
+        return self._given.are(self.network)
 
     def record(self) -> dict[str, Any]:
         """The provenance, which says so where the network was changed since."""
@@ -92,10 +102,10 @@ class Twin:
     def fingerprint(self) -> str:
         """A hash of all parameters and of the units' numbers: equal for twins that predict the same."""
         digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
-        for name, array in sorted(parameter_arrays(self.network).items()):
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        digest.update(self.units.index.to_numpy().tobytes())
+        digest.update(_digest(self.network).encode())
+        ids = self.units.index.to_numpy()
+        # Of text, NumPy holds addresses, which are others in every process.
+        digest.update(ids.tobytes() if np.issubdtype(ids.dtype, np.integer) else repr(ids.tolist()).encode())
         return digest.hexdigest()
 
     @property
@@ -240,7 +250,7 @@ class Twin:
             Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` has no stream
             axis; with ``stream`` given that axis has length 1.
         """
-        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        names = self._feature_names(names)
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
         _, *features = self._run(checked, periphery, stream, names, precision, chunk_frames, progress)
         features = features if checked.is_batch else [array[:, 0] for array in features]
@@ -287,7 +297,16 @@ class Twin:
         that of the last chunk may be longer than the slice, filled up with repeats.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        return self._chunks(checked, periphery, stream, tuple(names), precision, chunk_frames)
+        return self._chunks(checked, periphery, stream, self._feature_names(names), precision, chunk_frames)
+
+    def _feature_names(self, names: Any) -> tuple[str, ...]:
+        if isinstance(names, str):
+            names = (names,)
+        elif isinstance(names, Iterable):
+            names = tuple(names)
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names is {names!r}; expected names out of {self.network.feature_names}.")
+        return tuple(dict.fromkeys(names))
 
     def _chunks(
         self,
@@ -365,7 +384,7 @@ class Twin:
         """
         checked = check_frame(frame, perspective, modulation, self.config)
         self.network.check_options(stream, periphery, ())
-        batch = state.modulation.hidden.shape[0]
+        batch = self._batch_of(state)
         if checked.batch not in (1, batch):
             raise ValueError(
                 f"frame and traces have a batch of {checked.batch}, the state one of {batch}. "
@@ -375,6 +394,24 @@ class Twin:
         state, output = self._rollout(state, inputs, stream, periphery, ())
         responses = np.asarray(output.responses[0])
         return state, responses if checked.is_batch or batch > 1 else responses[0]
+
+    def _batch_of(self, state: Any) -> int:
+        """Videos of a state, whose arrays are looked at.
+
+        Raises:
+            TypeError: it is no state of this network.
+        """
+        shapes = None
+        if isinstance(state, NetworkState):
+            expected = jax.eval_shape(self.network.init_state)
+            found = [np.shape(leaf)[1:] for leaf in jax.tree.leaves(state._replace(noise=None))]
+            shapes = found if found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)] else None
+        if shapes is None:
+            raise TypeError(
+                f"state is {type(state).__name__}; expected the state of this twin: of init_state(), or that the call "
+                "before returned."
+            )
+        return jax.tree.leaves(state)[0].shape[0]
 
     def compile(
         self,
@@ -435,6 +472,77 @@ class Twin:
             _, leaves, structure, _ = self._folded
             options = {"periphery": periphery, "features": features, "precision": precision}
             return compiled_rollout(leaves, state, inputs, stream, structure=structure, **options)
+
+
+class _Given:
+    """The arrays that a twin was made with, which may be let go: known by themselves, or by what is in them."""
+
+    def __init__(self, network: Network):
+        self._references = [weakref.ref(array) for array in jax.tree.leaves(network)]
+        self._digest: str | None = None
+
+    def are(self, network: Network) -> bool:
+        """Whether these are the arrays of a network, or, where the digest was kept, equal ones."""
+        now = jax.tree.leaves(network)
+        if len(now) != len(self._references) or not all(isinstance(array, jax.Array) for array in now):
+            return False
+        if all(array is ref() for array, ref in zip(now, self._references, strict=True)):
+            return True
+        return self._digest is not None and not _is_traced(network) and _digest(network) == self._digest
+
+    def keep_digest(self, network: Network) -> None:
+        """Let equal arrays count as the same from now on."""
+        if self._digest is None and not _is_traced(network) and self.are(network):
+            self._digest = _digest(network)
+
+
+def _is_traced(network: Network) -> bool:
+    return any(
+        not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(network)
+    )
+
+
+def _digest(network: Network) -> str:
+    """A hash of the parameters by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(parameter_arrays(network).items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class _Static:
+    """What is not traced of a twin that is an argument of a compiled function."""
+
+    def __init__(self, twin: Twin):
+        self.units, self.name, self.label, self.provenance = twin.units, twin.name, twin.label, twin.provenance
+        self.given = twin._given
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Static):
+            return NotImplemented
+        same = (self.name, self.label, self.provenance) == (other.name, other.label, other.provenance)
+        return same and (self.units is other.units or self.units.equals(other.units))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.label, len(self.units)))
+
+
+def _flatten(twin: Twin) -> tuple[tuple[Network], _Static]:
+    if twin.provenance:
+        twin._given.keep_digest(twin.network)
+    return (twin.network,), _Static(twin)
+
+
+def _unflatten(static: _Static, children: tuple[Network]) -> Twin:
+    twin = object.__new__(Twin)
+    (twin.network,), twin.units, twin.name, twin.label = children, static.units, static.name, static.label
+    twin.provenance, twin._given, twin._folded = copy.deepcopy(static.provenance), static.given, None
+    return twin
+
+
+# So that a twin is an argument of jax.jit, jax.device_put, jax.tree.map: its parameters are the leaves.
+jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
 
 
 class _FoldedCore:

@@ -49,7 +49,8 @@ def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -
 
 def _positions(index: pd.Index, ids: Any, argument: str) -> np.ndarray:
     ids = np.atleast_1d(np.asarray(ids))
-    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+    numbered = pd.api.types.is_integer_dtype(index.dtype)
+    if ids.ndim != 1 or (ids.size and numbered and not np.issubdtype(ids.dtype, np.integer)):
         raise TypeError(
             f"{argument} holds {ids.dtype} of shape {ids.shape}; expected integers [units], a boolean mask or a table."
         )

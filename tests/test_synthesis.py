@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 from disturbed import disturb
+from faulty import FAULTS, inflict
 
 from fnn_jax import NetworkConfig, Twin, cli, stimuli, synthesis
 from fnn_jax.demo import random_network
@@ -328,7 +329,7 @@ def test_penalties():
     assert slope(natural, natural) < 0.01 < 0.5 < slope(noise, noise)
     moved = synthesis.jitter(3)(jax.random.key(1), frames)
     assert sorted(np.asarray(moved).ravel()) == sorted(np.asarray(frames).ravel())
-    with pytest.raises(ValueError, match="the weight -1.0; expected a number that is not negative"):
+    with pytest.raises(ValueError, match="the weight in penalties is -1; expected a number from 0 on"):
         synthesis.weighted([(1, synthesis.norm()), (-1, synthesis.norm())])
 
 
@@ -449,14 +450,18 @@ def test_bad_input(twin):
         ({"targets": None}, ValueError, "targets is None; expected readout ids"),
         ({"targets": []}, TypeError, "expected readout ids"),
         ({"burn_in": 6}, ValueError, "burn_in is 6; expected 0 to 5: the stimulus has 6 frames"),
-        ({"penalties": [(-1, synthesis.norm())]}, ValueError, "weight -1.0"),
+        ({"penalties": [(-1, synthesis.norm())]}, ValueError, "weight in penalties is -1"),
         ({"steps": 0}, ValueError, "steps is 0"),
         ({"objective": synthesis.feature("nose", 0)}, ValueError, "unknown names \\['nose'\\]"),
         ({"objective": synthesis.feature("core", 99)}, ValueError, "channel is 99; core has 5"),
         ({"objective": synthesis.feature("core", 0, position=(0, 99))}, ValueError, "position is \\(0, 99\\)"),
         ({"objective": lambda seen: 0}, TypeError, "objective is function; expected one of"),
         ({"objective": synthesis.custom(lambda seen, _: seen.responses)}, ValueError, "expected one number"),
-        ({"objective": synthesis.pattern(np.ones((2, 3)))}, ValueError, "data for 2 targets, and there are 1"),
+        (
+            {"objective": synthesis.pattern(np.ones((2, 3)))},
+            ValueError,
+            "data for 2 targets; expected an entry for each of 1",
+        ),
         (
             {"objective": synthesis.reconstruction(np.ones((1, 5, 1, 1)))},
             ValueError,
@@ -533,3 +538,76 @@ def test_command(twin, tmp_path, monkeypatch, capsys):
         assert cli.main([*command, *changes]) == 1
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error
+
+
+def test_damage_is_told_and_computed_again(twin, found, tmp_path):
+    def again():
+        return synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=2, out=tmp_path / "out")
+
+    again()
+    path = tmp_path / "out" / "result.npz"
+    whole = path.read_bytes()
+    for fault in FAULTS:
+        for seed in range(4):
+            path.write_bytes(whole)
+            inflict(fault, path, np.random.default_rng(seed))
+            try:
+                loaded = synthesis.Synthesis.load(tmp_path / "out")
+            except synthesis.SynthesisError as error:
+                assert "result.npz is damaged" in str(error) or "not finished" in str(error)
+            else:  # what was turned is nothing that is read, such as a date
+                for name, array in loaded.arrays().items():
+                    np.testing.assert_array_equal(array, found.arrays()[name])
+    path.write_bytes(whole[:1000])
+    with pytest.warns(UserWarning, match="result.npz is damaged"):
+        result = again()
+    np.testing.assert_array_equal(result.losses, found.losses)
+    record = tmp_path / "out" / "synthesis.json"
+    record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(synthesis.SynthesisError, match="synthesis.json is damaged"):
+        synthesis.Synthesis.load(tmp_path / "out")
+    with pytest.raises(synthesis.SynthesisError, match="synthesis.json is damaged"):
+        again()
+
+
+def test_data_of_any_shape_and_numbers_of_numpy(twin, tmp_path):
+    """Data of the caller's own objective have an entry for each target, and nothing else is asked of them."""
+    wanted = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)
+
+    def loss(seen, wanted):
+        return ((seen.responses.mean() - wanted) ** 2).mean()
+
+    options = QUICK | {"steps": np.int64(2), "burn_in": np.int64(2), "num_frames": np.int64(6)}
+    result = synthesis.synthesize(
+        twin, [4, 1], synthesis.custom(loss, data=wanted), **options, seed=np.uint8(3), out=tmp_path / "out"
+    )
+    assert synthesis.Synthesis.load(tmp_path / "out").record["burn_in"] == 2 and result.losses.shape == (2, 2)
+    with pytest.raises(ValueError, match="objective has data for 2 targets; expected an entry for each of 1"):
+        synthesis.synthesize(twin, [4], synthesis.custom(loss, data=wanted), **QUICK)
+    mapping = {penalties.norm(): 0.1, penalties.total_variation(): 0.2}
+    pairs = [(weight, penalty) for penalty, weight in mapping.items()]
+    frames = jnp.asarray(np.random.default_rng(0).random((3, *SIZE)), jnp.float32)
+    assert penalties.weighted(mapping)(frames, frames) == penalties.weighted(pairs)(frames, frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"num_frames": "3"}, TypeError, "num_frames is '3'; expected a positive integer"),
+        ({"burn_in": True}, TypeError, "burn_in is True; expected an integer from 0 on"),
+        ({"targets": [[0, 0]]}, ValueError, r"targets has the group \[0, 0\], which names a unit twice"),
+        ({"targets": [99]}, ValueError, r"targets holds 1 that this twin does not have: \[99\]"),
+        ({"targets": [[0], [1, 2]]}, TypeError, "groups of equal size"),
+        ({"steps": 2.0}, TypeError, "steps is 2.0; expected a positive integer"),
+        ({"optimizer": 0.1}, TypeError, "optimizer is float; expected one of optax"),
+        ({"penalties": [3]}, TypeError, r"penalties is \[3\]; expected pairs"),
+        ({"penalties": [(1.0, "smooth")]}, TypeError, "penalties holds 'smooth'; expected functions"),
+        ({"transforms": ["jitter"]}, TypeError, "transforms holds 'jitter'; expected functions"),
+        ({"seed": -1}, ValueError, "seed is -1"),
+        ({"sample_stream": 1}, TypeError, "sample_stream is 1; expected True or False"),
+        ({"parameterisation": "nlm"}, TypeError, "parameterisation is str"),
+    ],
+)
+def test_arguments_that_are_none(twin, options, error, message):
+    with pytest.raises(error, match=message):
+        synthesis.synthesize(twin, **{"targets": [4], **QUICK, **options})

@@ -11,6 +11,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from disturbed import damage, disturb
@@ -105,6 +106,16 @@ def test_called_again_it_is_done(trained, data, start, tmp_path):
         train(data, tmp_path, start, RECIPE, progress=False)
     with pytest.raises(TrainingError, match="holds no training"):
         Training(tmp_path)
+
+
+def test_another_optimiser_of_the_caller_is_another_training(data, start, tmp_path):
+    """It was taken for the same one before: recorded as one of the caller, whatever it computes."""
+    recipe = dataclasses.replace(RECIPE, epochs=1, warmup_epochs=0, training_batches=1, validation_batches=1)
+    train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
+    again = train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
+    assert again.is_finished
+    with pytest.raises(TrainingError, match="another training, which is kept .optimizer: there .of the caller"):
+        train(data, tmp_path, start, recipe, optimizer=optax.adam(1.0), progress=False)
 
 
 class Stop(Exception):
@@ -294,21 +305,21 @@ def test_refused(data, start, tmp_path, trained):
     ("entry", "message"),
     [
         ({"learning_rat": 1}, r"has the entry 'learning_rat'; expected .* Did you mean learning_rate\?"),
-        ({"epochs": 0}, "epochs is 0; expected an integer from 1 on"),
+        ({"epochs": 0}, "epochs is 0; expected a positive integer"),
         ({"momentum": 1}, "momentum is 1; expected a number from 0 on, below 1"),
         ({"burn_in": 100}, "burn_in is 100; expected fewer than the 100 frames"),
         ({"warmup_epochs": 100}, "warmup_epochs is 100; expected fewer than the 100 epochs"),
-        ({"missing": "drp"}, r"missing is 'drp'; expected one of mean, drop, error. Did you mean 'drop'\?"),
+        ({"missing": "drp"}, r"missing is 'drp'; expected one of 'mean', 'drop', 'error'. Did you mean 'drop'\?"),
         ({"precision": "half"}, "precision is 'half'"),
         ({"accumulate": 3}, "accumulate is 3; expected a divisor of 500"),
         ({"patience": 3, "validation_batches": 0}, "there is nothing to judge by"),
-        ({"without": ["core"]}, "without is 'core'; expected one of perspective, modulation"),
-        ({"sample_stream": "yes"}, "expected true or false"),
+        ({"without": ["core"]}, "without is 'core'; expected one of 'perspective', 'modulation'"),
+        ({"sample_stream": "yes"}, "expected True or False"),
         ({"train": []}, "train names nothing"),
     ],
 )
 def test_bad_recipes(entry, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         Recipe.from_dict(entry)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from fnn_jax.checks import integer
 from fnn_jax.data.recordings import (
     ARRAYS,
     BEHAVIOUR,
@@ -96,8 +97,7 @@ class TrainingData:
         if not names:
             raise DataError(f"{self.directory} holds no trials; expected files such as {STIMULI}/trial0.npy.")
         if max_items is not None:
-            if isinstance(max_items, bool) or not isinstance(max_items, int) or max_items < 1:
-                raise ValueError(f"max_items is {max_items!r}; expected a positive integer, or None.")
+            max_items = integer("max_items", max_items)
             names = names[:max_items]
         self.is_part = max_items is not None
         self._files = {folder: {name: files[folder][name] for name in names} for folder in FOLDERS}

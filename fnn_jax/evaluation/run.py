@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from fnn_jax import sizes
+from fnn_jax.checks import boolean, integer
 from fnn_jax.data.evaluation import EvaluationData, Repeat
 from fnn_jax.evaluation import figures
 from fnn_jax.evaluation.metrics import format_responses
@@ -128,12 +129,17 @@ def evaluate(
     if not isinstance(twin, Twin):
         raise TypeError(f"twin is {type(twin).__name__}; expected Twin, such as Twin.load(folder).")
     data = data if isinstance(data, EvaluationData) else EvaluationData(data)
+    burn_in = integer("burn_in", burn_in, 0)
+    behaviour = boolean("behaviour", behaviour)
     columns = _columns(twin, data)
     _check(twin, data, burn_in)
     if units is not None:
         twin = twin.select(units)
         columns = twin.units.index.to_numpy()
-    size = batch_size or _batch_size(twin, max(map(len, data.videos.values())), devices)
+    if batch_size is None:
+        size = _batch_size(twin, max(map(len, data.videos.values())), devices)
+    else:
+        size = integer("batch_size", batch_size)
     options = {"periphery": periphery, "precision": precision}
     screen = Screen(twin, errors="raise", batch_size=size, devices=devices, progress=False, **options)
     total, tables, replaced = None, [], 0
@@ -243,8 +249,6 @@ def _check(twin: Twin, data: EvaluationData, burn_in: int) -> None:
             f"{data.directory} has frames of {data.frame_size[0]} x {data.frame_size[1]} pixels, and the twin "
             f"{twin.name} sees {size[0]} x {size[1]}. Give the videos as they were shown, in this size."
         )
-    if isinstance(burn_in, bool) or not isinstance(burn_in, int | np.integer) or burn_in < 0:
-        raise ValueError(f"burn_in is {burn_in!r}; expected 0 or more frames.")
     short = [f"{video} ({frames} frames)" for video, frames in data.num_frames.items() if frames < burn_in + 2]
     if short:
         raise ValueError(

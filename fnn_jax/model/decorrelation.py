@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fnn_jax.checks import integer
+
 
 def decorrelation(
     maps: Float[Array, "time batch stream height width channels"],
@@ -29,8 +31,7 @@ def decorrelation(
     Raises:
         ValueError: ``length`` is no positive integer, ``rate`` outside [0, 1), or there is a rate but no key.
     """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise ValueError(f"length is {length!r}; expected a positive integer.")
+    length = integer("length", length)
     if not 0 <= rate < 1:
         raise ValueError(f"rate is {rate!r}; expected a part of the samples in [0, 1), 0 for all.")
     if rate and key is None:

@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from fnn_jax.checks import integer, one_of
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
 from fnn_jax.model.layers import (
@@ -132,6 +133,8 @@ class Network(nnx.Module):
         video.
         """
 
+        batch = integer("batch", batch)
+
         def stack(tree):
             shape = (batch, self.config.num_streams)
             return jax.tree.map(lambda a: jnp.broadcast_to(a, (*shape, *a.shape)), tree)
@@ -189,8 +192,8 @@ class Network(nnx.Module):
             The state after the last frame, and ``Output``.
 
         Raises:
-            ValueError: a name, periphery, stream or precision that does not exist, or a precision below that of
-                float64 parameters. A stream that is being traced is not checked; out of range it is clamped.
+            TypeError, ValueError: no frames; a name, periphery, stream or precision that does not exist, or a precision
+                below that of float64 parameters. A stream that is being traced is not checked; out of range it is clamped.
         """
         self.check_options(stream, periphery, features, precision)
         network = fold_weight_norm(self)
@@ -198,8 +201,14 @@ class Network(nnx.Module):
         def advance(state, inputs):
             return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat)
 
-        length = _chunk_length(inputs.stimulus.shape[0]) if chunk_frames is None else chunk_frames
-        return _over_chunks(advance, state, inputs, length)
+        frames = inputs.stimulus.shape[0]
+        if frames == 0:
+            raise ValueError("inputs has no frames; expected at least one.")
+        if chunk_frames is None:
+            chunk_frames = _chunk_length(frames)
+        elif chunk_frames is not frames:  # which may be a symbol, where programs are exported
+            chunk_frames = integer("chunk_frames", chunk_frames)
+        return _over_chunks(advance, state, inputs, chunk_frames)
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
@@ -229,8 +238,7 @@ class Network(nnx.Module):
 
     def check_options(self, stream: Any, periphery: str, features: Sequence[str], precision: str = "float32") -> None:
         """Raise what ``rollout`` raises for these options."""
-        if periphery not in PERIPHERIES:
-            raise ValueError(f"periphery is {periphery!r}; expected one of {tuple(PERIPHERIES)}.")
+        one_of("periphery", periphery, PERIPHERIES)
         if stream is not None and not isinstance(stream, jax.core.Tracer):
             expected = f"expected None or an index from 0 to {self.config.num_streams - 1}"
             if isinstance(stream, bool) or not hasattr(stream, "__index__"):
@@ -240,8 +248,7 @@ class Network(nnx.Module):
         unknown = [name for name in features if name not in self.feature_names]
         if unknown:
             raise ValueError(f"features has unknown names {unknown}; expected names out of {self.feature_names}.")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is {precision!r}; expected one of {tuple(PRECISIONS)}.")
+        one_of("precision", precision, PRECISIONS)
         dtype = self.perspective.monitor.center.dtype
         if precision != "float32" and dtype != jnp.float32:
             raise ValueError(f"precision is {precision!r}, but parameters are {dtype}; leave it at 'float32'.")

@@ -12,8 +12,6 @@ import numpy as np
 
 from fnn_jax.tracing import traced_digest
 
-USUAL_FRAMES = 4096  # functions are told apart at one length: more than most of their slices reach
-
 
 class Running(NamedTuple):
     """A reduction that goes along with the video.
@@ -80,14 +78,11 @@ def result_shape(reduce: Callable, span: tuple[int, int], dtype: Any) -> tuple[i
     return three.shape[:-1]
 
 
-def describe(reduce: Any, span: tuple[int, int], dtype: Any) -> str:
-    """A name that tells reductions apart; of a function also by what it computes."""
+def describe(reduce: Any, frames: int, dtype: Any) -> str:
+    """A name that tells reductions apart; of a function also by what it computes of so many frames."""
     if not callable(reduce):
         return "frames" if reduce is None else reduce
-    try:
-        traced = _traced(reduce, USUAL_FRAMES, 3, dtype)
-    except ValueError:  # it wants a number of frames of its own
-        traced = _traced(reduce, span[1] - span[0], 3, dtype)
+    traced = _traced(reduce, frames, 3, dtype)
     return f"{getattr(reduce, '__name__', 'function')} {traced_digest(traced)[:16]}"
 
 

@@ -1,7 +1,9 @@
 """Large screens: many stimuli, one or several twins, every device; in memory or to disk."""
 
 import collections
+import functools
 import math
+import operator
 import os
 import time
 import warnings
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from fnn_jax.checks import integer, one_of
 from fnn_jax.screen.predictor import Predictor
 from fnn_jax.screen.reduction import check_reduction, describe, result_shape
 from fnn_jax.screen.results import InMemory, Layout
@@ -20,6 +23,7 @@ from fnn_jax.screen.source import Loaded, Source, as_intervals
 from fnn_jax.screen.store import ScreenStore
 from fnn_jax.screen.work import Block, Work
 from fnn_jax.twin import Twin
+from fnn_jax.version import versions
 
 LEAST_BLOCK = 16  # stimuli that are written together, at least; fewer of long ones, because a kill loses them
 BLOCK_FRAMES = 480
@@ -72,18 +76,18 @@ class Screen:
         check_reduction(reduce)
         if intervals is not None and reduce is None:
             raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
-        if errors not in ERRORS:
-            raise ValueError(f"errors is {errors!r}; expected one of {ERRORS}.")
-        for name, value in (("batch_size", batch_size), ("chunk_frames", chunk_frames)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} is {value!r}; expected a positive integer, or None.")
+        one_of("errors", errors, ERRORS)
+        batch_size = None if batch_size is None else integer("batch_size", batch_size)
+        chunk_frames = None if chunk_frames is None else integer("chunk_frames", chunk_frames)
         self.twins[0].network.check_options(stream, periphery, (), precision)
+        stream = None if stream is None else operator.index(stream)
         self.reduce, self.errors, self.progress = reduce, errors, progress
         self.intervals = None if intervals is None else as_intervals(intervals)
         self._has_interval_axis = intervals is not None and np.ndim(intervals) == 2
         self._options = {"periphery": periphery, "stream": stream, "precision": precision}
         self._sizes = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
         self._predictor: Predictor | None = None
+        self._described: dict[int, str] = {}
         self._arrays: list[jax.Array] = []
 
     def __call__(
@@ -138,7 +142,7 @@ class Screen:
             "units": self.units,
         }
         sink = InMemory(**results) if out is None else ScreenStore(out, ids=source.ids, **results)
-        with Work(source, sink, self.errors) as work:
+        with Work(source, sink, self.errors, functools.partial(self._reduction, predictor.dtype)) as work:
             self._run(work, predictor)
         if work.left:
             warnings.warn(
@@ -210,16 +214,27 @@ class Screen:
         block = predictor.batch_size * math.ceil(least / predictor.batch_size)
         return Layout(inner, shape, predictor.dtype, block)
 
+    def _reduction(self, dtype: Any, loaded: Loaded) -> bytes:
+        """What a caller's function computes of intervals of these lengths, which may differ from that of others."""
+        if not callable(self.reduce):
+            return b""
+        lengths = sorted({stop - start for start, stop in loaded.spans()})
+        for length in lengths:
+            if length not in self._described:
+                self._described[length] = describe(self.reduce, length, dtype)
+        return " ".join(self._described[length] for length in lengths).encode()
+
     def _settings(self, first: Loaded, predictor: Predictor, fit: str) -> dict[str, Any]:
         """What decides the responses."""
         return {
             "twins": [f"{twin.name} {twin.fingerprint()}" for twin in self.twins],
-            "reduce": describe(self.reduce, first.spans()[0], predictor.dtype),
+            "reduce": describe(self.reduce, first.spans()[0][1] - first.spans()[0][0], predictor.dtype),
             "intervals": self.intervals and [list(interval) for interval in self.intervals],
             "interval_axis": self._has_interval_axis,
             **self._options,
             "dtype": str(predictor.dtype),
             "fit": fit,
+            "versions": {name: version for name, version in versions().items() if name != "optax"},
         }
 
     @property

@@ -45,9 +45,9 @@ class Loaded(NamedTuple):
         """The intervals, or the whole stimulus as one."""
         return self.intervals or ((0, self.inputs.frames),)
 
-    def digest(self) -> bytes:
-        """SHA-256 of everything that decides the responses."""
-        digest = hashlib.sha256(repr(self.intervals).encode())
+    def digest(self, salt: bytes = b"") -> bytes:
+        """SHA-256 of everything that decides the responses; ``salt`` is what decides them besides the stimulus."""
+        digest = hashlib.sha256(repr(self.intervals).encode() + salt)
         for array in (self.inputs.stimuli, self.inputs.perspectives, self.inputs.modulations):
             array = np.ascontiguousarray(np.zeros(0) if array is None else array)
             digest.update(f"{array.dtype} {array.shape}".encode())

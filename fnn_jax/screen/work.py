@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -58,11 +58,15 @@ class Work:
         source: the stimuli.
         sink: the results; it says what is done, and gives each block to one process.
         errors: ``"raise"`` for a stimulus that cannot be shown, or ``"record"`` it.
+        salt: of a stimulus, what decides its results besides itself.
     """
 
-    def __init__(self, source: Source, sink: ScreenStore | InMemory, errors: str):
-        self._source, self._sink, self._errors = source, sink, errors
+    def __init__(
+        self, source: Source, sink: ScreenStore | InMemory, errors: str, salt: Callable[[Loaded], bytes] | None = None
+    ):
+        self._source, self._sink, self._errors, self._salt = source, sink, errors, salt
         self.count = source.count
+        sink.verify()
         self.num_done = int((sink.done() == DONE).sum())
         self.busy: list[int] | None = None  # blocks that other processes had, the last time
         self.left = 0  # stimuli of a generator that other processes had
@@ -111,7 +115,7 @@ class Work:
 
     def _compare(self, stimuli: Iterable[Loaded]) -> None:
         for loaded in stimuli:
-            if loaded.error or loaded.digest() != self._sink.digest(loaded.index):
+            if loaded.error or self._digest(loaded) != self._sink.digest(loaded.index):
                 reason = f" ({loaded.error})" if loaded.error else ""
                 raise ScreenError(
                     f"Stimulus {loaded.id} is not the one that is done in {self._sink.path}{reason}. Go on with the "
@@ -159,8 +163,11 @@ class Work:
         for loaded in stimuli:
             if loaded.error and self._errors == "raise":
                 raise ValueError(f"stimulus {loaded.id}: {loaded.error}")
-        digests = [b"" if loaded.error or not self._sink.verifies else loaded.digest() for loaded in stimuli]
+        digests = [b"" if loaded.error or not self._sink.verifies else self._digest(loaded) for loaded in stimuli]
         return Block(number, stimuli, digests)
+
+    def _digest(self, loaded: Loaded) -> bytes:
+        return loaded.digest(b"" if self._salt is None else self._salt(loaded))
 
     def _claim(self, number: int) -> bool:
         claim = self._sink.claim(number)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.checks import number
 from fnn_jax.model.readout import poisson_loss
 
 
@@ -25,11 +26,13 @@ class Seen(NamedTuple):
 
 class Objective(NamedTuple):
     """``loss``: ``Seen``, and this target's own data (or None) -> a number, smaller is better. ``features``: names of
-    the features it sees. ``data``: arrays with an entry for each target, such as recorded responses."""
+    the features it sees. ``data``: arrays with an entry for each target, such as recorded responses. ``check``: of the
+    numbers of frames, trials and units of a target, raises ``ValueError`` where the data do not fit them."""
 
     loss: Callable[[Seen, Any], jax.Array]
     features: tuple[str, ...] = ()
     data: Any = None
+    check: Callable[[int, int, int], None] | None = None
 
 
 def excitation(temperature: float = 0.1) -> Objective:
@@ -38,8 +41,7 @@ def excitation(temperature: float = 0.1) -> Objective:
 
     With several units, a higher temperature cares more for those that respond least.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; expected above 0.")
+    temperature = number("temperature", temperature, above=0)
 
     # Through the readout, which is the logarithm: a response to the power of -temperature.
     return Objective(lambda seen, _: jnp.exp(-temperature * seen.readout).mean((1, 2)).sum())
@@ -98,7 +100,11 @@ def pattern(patterns: Any) -> Objective:
         mean = seen.responses.mean((0, 1))
         return 1 - _correlation(mean, wanted)
 
-    return Objective(loss, data=patterns)
+    def check(frames, trials, units):
+        if patterns.shape[1] != units:
+            raise ValueError(f"patterns has {patterns.shape[1]} units a target, which has {units}.")
+
+    return Objective(loss, data=patterns, check=check)
 
 
 def reconstruction(recorded: Any) -> Objective:
@@ -116,7 +122,15 @@ def reconstruction(recorded: Any) -> Objective:
         wanted = wanted[len(wanted) - len(seen.readout) :]
         return poisson_loss(seen.readout, wanted).mean((1, 2)).sum()
 
-    return Objective(loss, data=recorded)
+    def check(frames, trials, units):
+        if recorded.shape[1:] != (frames, trials, units):
+            raise ValueError(
+                f"recorded has {recorded.shape[1]} frames, {recorded.shape[2]} trials and {recorded.shape[3]} units a "
+                f"target; expected {frames}, {trials} and {units}: those of the stimulus, of perspectives and "
+                "modulations, and of the targets."
+            )
+
+    return Objective(loss, data=recorded, check=check)
 
 
 def feature(name: str, channel: int, *, stream: int | None = None, position: Sequence[int] | None = None) -> Objective:
@@ -145,8 +159,13 @@ def feature(name: str, channel: int, *, stream: int | None = None, position: Seq
 
 
 def custom(loss: Callable[..., jax.Array], features: Sequence[str] = (), data: Any = None) -> Objective:
-    """A function of ``Seen`` and a target's data; see ``Objective``."""
-    return Objective(loss, tuple(features), data)
+    """A function of ``Seen`` and a target's data; see ``Objective``.
+
+    ``data`` are arrays with an entry for each target, of any shape, or a tree of such arrays.
+    """
+    if not callable(loss):
+        raise TypeError(f"loss is {type(loss).__name__}; expected a function of Seen and a target's data.")
+    return Objective(loss, (features,) if isinstance(features, str) else tuple(features), data)
 
 
 def _correlation(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -5,12 +5,13 @@ is a function of a key and frames.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fnn_jax.checks import number
 
 Penalty = Callable[[jax.Array, jax.Array], jax.Array]
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
@@ -81,16 +82,23 @@ def spectral_slope(exponent: float = 1.0) -> Penalty:
     return penalty
 
 
-def weighted(penalties: Mapping[Penalty, float] | Any) -> Penalty:
-    """The sum of penalties by weight: pairs ``(weight, penalty)``.
+def weighted(penalties: Mapping[Penalty, float] | Iterable[tuple[float, Penalty]]) -> Penalty:
+    """The sum of penalties by weight: pairs ``(weight, penalty)``, or a mapping from penalties to their weights.
 
     Raises:
+        TypeError: it is something else, or holds no functions.
         ValueError: a weight is negative, or not finite.
     """
-    pairs = [(float(weight), penalty) for weight, penalty in penalties]
-    for weight, _ in pairs:
-        if not (weight >= 0 and math.isfinite(weight)):
-            raise ValueError(f"penalties has the weight {weight}; expected a number that is not negative.")
+    if isinstance(penalties, Mapping):
+        penalties = [(weight, penalty) for penalty, weight in penalties.items()]
+    try:
+        pairs = [(weight, penalty) for weight, penalty in penalties]
+    except (TypeError, ValueError):
+        raise TypeError(f"penalties is {penalties!r}; expected pairs (weight, penalty).") from None
+    for weight, penalty in pairs:
+        number("the weight in penalties", weight, 0)
+        if not callable(penalty):
+            raise TypeError(f"penalties holds {penalty!r}; expected functions of pixels and frames.")
 
     def total(pixels, frames):
         return sum((weight * penalty(pixels, frames) for weight, penalty in pairs), jnp.zeros((), frames.dtype))

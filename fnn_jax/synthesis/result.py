@@ -1,6 +1,5 @@
 """What a synthesis found: stimuli, losses, responses; on disk and back."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from fnn_jax.records import read_record
+from fnn_jax.sealed import load_arrays, save_arrays
+
+RECORD, RESULT = "synthesis.json", "result.npz"
 
 
 class SynthesisError(ValueError):
@@ -72,13 +76,17 @@ class Synthesis:
         """A synthesis from the folder that ``synthesize`` wrote.
 
         Raises:
-            SynthesisError: there is none, or it is not finished.
+            SynthesisError: there is none, it is not finished, or it is damaged.
         """
-        folder = Path(folder).expanduser()
-        if not (folder / "synthesis.json").exists():
-            raise SynthesisError(f"{folder} holds no synthesis.")
-        if not (folder / "result.npz").exists():
+        folder = Path(folder).expanduser().absolute()
+        if not (folder / RECORD).exists():
+            raise SynthesisError(f"{folder} holds no synthesis: there is no {RECORD}.")
+        record = read_record(folder / RECORD, "synthesis", SynthesisError)
+        if not (folder / RESULT).exists():
             raise SynthesisError(f"{folder} holds a synthesis that is not finished. Call synthesize with it to go on.")
-        with np.load(folder / "result.npz", allow_pickle=False) as file:
-            arrays = dict(file)
-        return cls(record=json.loads((folder / "synthesis.json").read_text()), **arrays)
+        remedy = "Call synthesize with the same arguments: it is computed again."
+        return cls(record=record, **load_arrays(folder / RESULT, record, SynthesisError, remedy))
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays into a folder that holds the record."""
+        save_arrays(folder / RESULT, self.arrays(), self.record)

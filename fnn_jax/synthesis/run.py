@@ -1,9 +1,8 @@
 """``synthesize``: stimuli for many targets, compiled, in batches, resumable."""
 
-import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,20 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
-from fnn_jax import sizes
-from fnn_jax.files import whole_file
+from fnn_jax import checks, sizes
+from fnn_jax.checks import boolean, integer, number
 from fnn_jax.inputs import check_inputs
-from fnn_jax.records import claim
+from fnn_jax.records import claimed
+from fnn_jax.sealed import load_arrays, save_arrays
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.synthesis.objectives import Objective, excitation
 from fnn_jax.synthesis.parameterisations import Parameterisation, nlm
 from fnn_jax.synthesis.penalties import weighted
 from fnn_jax.synthesis.problem import Problem, Progress
-from fnn_jax.synthesis.result import Synthesis, SynthesisError
+from fnn_jax.synthesis.result import RECORD, RESULT, Synthesis, SynthesisError
 from fnn_jax.twin import Twin
 from fnn_jax.units import choose_units
+from fnn_jax.version import versions
 
 REPORT_STEPS = 10  # that run on the device before the host looks at them
 PATIENCE = 50  # steps over which convergence is judged
@@ -91,15 +92,25 @@ def synthesize(
             zero at the start.
         SynthesisError: another synthesis is in ``out``; it is kept.
     """
-    objective = excitation() if objective is None else objective
+    if not isinstance(twin, Twin):
+        raise TypeError(f"twin is {type(twin).__name__}; expected Twin, such as microns.scan(8, 5)[0].")
+    objective = _objective(objective)
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
-    parameterisation = nlm(num_frames, *size) if parameterisation is None else parameterisation
+    parameterisation = _parameterisation(parameterisation, integer("num_frames", num_frames), size)
     shape = jax.eval_shape(lambda: parameterisation.frames(parameterisation.init(jax.random.key(0)))).shape
     if len(shape) != 3 or shape[1:] != size:
         raise ValueError(f"the parameterisation makes frames {list(shape)}; expected [T, {size[0]}, {size[1]}].")
-    _check(objective, twin, steps=steps, num_stimuli=num_stimuli, diversity=diversity, tolerance=tolerance)
-    if not 0 <= burn_in < shape[0]:
+    steps, num_stimuli = integer("steps", steps), integer("num_stimuli", num_stimuli)
+    diversity = number("diversity", diversity, 0)
+    tolerance = None if tolerance is None else number("tolerance", tolerance, 0)
+    burn_in, seed = integer("burn_in", burn_in, 0), integer("seed", seed, 0, 2**32 - 1)
+    if burn_in >= shape[0]:
         raise ValueError(f"burn_in is {burn_in}; expected 0 to {shape[0] - 1}: the stimulus has {shape[0]} frames.")
+    learn_behaviour = boolean("learn_behaviour", learn_behaviour)
+    sample_stream = boolean("sample_stream", sample_stream)
+    transforms = _functions("transforms", transforms)
+    batch_size = None if batch_size is None else integer("batch_size", batch_size)
+    optimizer = optax.adam(0.05) if optimizer is None else checks.optimizer("optimizer", optimizer)
     units, ids = _target_units(twin, targets, objective)
     behaviour = _behaviour(twin, perspectives, modulations, shape)
     if num_stimuli > 1 and behaviour[0].shape[1] > 1:
@@ -114,7 +125,7 @@ def synthesize(
         parameterisation,
         penalty=weighted(penalties),
         transforms=transforms,
-        optimizer=optax.adam(0.05) if optimizer is None else optimizer,
+        optimizer=optimizer,
         burn_in=burn_in,
         behaviour=behaviour,
         learn_behaviour=learn_behaviour,
@@ -143,13 +154,19 @@ def synthesize(
         "batch_size": runner.batch_size,
         "devices": len(devices),
         "label": twin.label,
+        "versions": versions(),
     }
-    folder = None if out is None else _Folder(out, record)
-    if folder is not None and folder.is_done():
-        return Synthesis.load(folder.path)
-    result = runner.run(steps, tolerance, folder, progress, record)
-    if folder is not None:
-        folder.finish(result)
+    if out is None:
+        result = runner.run(steps, tolerance, None, progress, record)
+    else:
+        path = Path(out).expanduser().absolute()
+        with claimed(path, RECORD, record, "synthesis", SynthesisError):
+            folder = _Folder(path, record)
+            result = folder.finished()
+            if result is not None:
+                return result
+            result = runner.run(steps, tolerance, folder, progress, record)
+            folder.finish(result)
     bad = [name for name, why in zip(result.names, result.stopped, strict=True) if why.startswith("not a number")]
     if bad:
         warnings.warn(
@@ -164,8 +181,6 @@ class _Runner:
     """Batches of targets on the devices of this process."""
 
     def __init__(self, problem: Problem, devices: Sequence[jax.Device], batch_size: int):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r}; expected a positive integer, or None.")
         self.problem = problem
         self.batch_size = max(1, round(batch_size / len(devices))) * len(devices)
         self._mesh = Mesh(np.array(devices), ("target",))
@@ -311,27 +326,33 @@ def _is_flat(losses: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 class _Folder:
-    """A synthesis on disk: what it is, batches that are done, and the one that is not."""
+    """A synthesis on disk: what it is, batches that are done, and the one that is not.
 
-    def __init__(self, path: str | os.PathLike, record: dict[str, Any]):
-        self.path = Path(path).expanduser()
-        claim(self.path, "synthesis.json", record, "synthesis", SynthesisError)
+    Damaged files are computed again, and a warning says so.
+    """
 
-    def is_done(self) -> bool:
-        return (self.path / "result.npz").exists()
+    def __init__(self, path: Path, record: dict[str, Any]):
+        self.path, self._record = path, record
 
-    def _batch(self, number: int) -> Path:
-        return self.path / f"batch{number}.npz"
+    def finished(self) -> Synthesis | None:
+        """The result, where it is there and whole."""
+        if not (self.path / RESULT).exists():
+            return None
+        try:
+            return Synthesis.load(self.path)
+        except SynthesisError as error:
+            warnings.warn(f"{error}\nIt is computed again.", stacklevel=3)
+            return None
 
     def load_batch(self, number: int) -> dict[str, np.ndarray] | None:
-        return _load(self._batch(number))
+        return self._load(f"batch{number}")
 
     def save_batch(self, number: int, part: dict[str, np.ndarray]) -> None:
-        _save(self._batch(number), part)
+        self._save(f"batch{number}", part)
         (self.path / f"progress{number}.npz").unlink(missing_ok=True)
 
     def load_progress(self, number: int, like: Progress) -> tuple[dict[str, np.ndarray], Progress, int] | None:
-        arrays = _load(self.path / f"progress{number}.npz")
+        arrays = self._load(f"progress{number}")
         if arrays is None:
             return None
         leaves, structure = jax.tree.flatten(like)
@@ -344,37 +365,53 @@ class _Folder:
     def save_progress(self, number, progress, done, losses, penalties, stopped) -> None:
         leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(progress))}
         kept = {"done": np.array(done), "losses": losses, "penalties": penalties, "stopped": stopped}
-        _save(self.path / f"progress{number}.npz", leaves | kept)
+        self._save(f"progress{number}", leaves | kept)
 
     def finish(self, result: Synthesis) -> None:
-        _save(self.path / "result.npz", result.arrays())
-        for path in self.path.glob("batch*.npz"):
+        result.save(self.path)
+        for path in self.path.glob("*[0-9].npz"):
             path.unlink()
 
+    def _save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        save_arrays(self.path / f"{name}.npz", arrays, {"file": name, **self._record})
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with whole_file(path) as temporary:
-        np.savez(temporary, **arrays)
+    def _load(self, name: str) -> dict[str, np.ndarray] | None:
+        path = self.path / f"{name}.npz"
+        if not path.exists():
+            return None
+        try:
+            return load_arrays(path, {"file": name, **self._record}, SynthesisError, "It is computed again.")
+        except SynthesisError as error:
+            warnings.warn(str(error), stacklevel=3)
+            return None
 
 
-def _load(path: Path) -> dict[str, np.ndarray] | None:
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+def _functions(name: str, functions: Any) -> tuple[Any, ...]:
+    functions = tuple(functions) if isinstance(functions, Iterable) else (functions,)
+    wrong = [function for function in functions if not callable(function)]
+    if wrong:
+        raise TypeError(f"{name} holds {wrong[0]!r}; expected functions.")
+    return functions
 
 
-def _check(objective, twin, *, steps, num_stimuli, diversity, tolerance):
+def _objective(objective: Any) -> Objective:
+    if objective is None:
+        return excitation()
     if not isinstance(objective, Objective):
         raise TypeError(
             f"objective is {type(objective).__name__}; expected one of fnn_jax.synthesis, or custom(function)."
         )
-    for name, value in (("steps", steps), ("num_stimuli", num_stimuli)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; expected a positive integer.")
-    for name, value in (("diversity", diversity), ("tolerance", tolerance)):
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name} is {value!r}; expected a number that is not negative.")
+    return objective
+
+
+def _parameterisation(parameterisation: Any, num_frames: int, size: tuple[int, int]) -> Parameterisation:
+    if parameterisation is None:
+        return nlm(num_frames, *size)
+    if not isinstance(parameterisation, Parameterisation):
+        raise TypeError(
+            f"parameterisation is {type(parameterisation).__name__}; expected one of fnn_jax.synthesis, such as nlm()."
+        )
+    return parameterisation
 
 
 def _target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.ndarray, list[Any]]:
@@ -385,13 +422,23 @@ def _target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.nd
                 "targets is None; expected readout ids, such as [12, 40], unless the objective sees features."
             )
         return np.zeros((1, 1), int), [list(objective.features)]
-    ids = np.asarray(targets)
+    try:
+        ids = np.asarray(targets)
+    except ValueError:  # groups of unequal size
+        ids = np.asarray(None)
     if ids.dtype == object or not np.issubdtype(ids.dtype, np.integer) or ids.ndim not in (1, 2) or not ids.size:
         raise TypeError(
-            f"targets is {targets!r}; expected readout ids: [12, 40], a unit each, or [[12, 40], ...], groups."
+            f"targets is {targets!r}; expected readout ids: [12, 40], a unit each, or [[12, 40], ...], groups of equal "
+            "size."
         )
     groups = ids[:, None] if ids.ndim == 1 else ids
-    rows = choose_units(twin.units, np.unique(groups))
+    twice = [group.tolist() for group in groups if len(set(group.tolist())) < len(group)]
+    if twice:
+        raise ValueError(f"targets has the group {twice[0]}, which names a unit twice.")
+    try:
+        rows = choose_units(twin.units, np.unique(groups))
+    except ValueError as error:
+        raise ValueError(str(error).replace("units holds", "targets holds", 1)) from error
     positions = dict(zip(np.unique(groups).tolist(), rows.tolist(), strict=True))
     return np.vectorize(positions.__getitem__)(groups), ids.tolist()
 
@@ -418,14 +465,8 @@ def _behaviour(
 
 def _check_data(objective: Objective, units: np.ndarray, frames: int, trials: int) -> None:
     for array in jax.tree.leaves(objective.data):
-        if len(array) != len(units):
-            raise ValueError(f"the objective has data for {len(array)} targets, and there are {len(units)}.")
-        if array.ndim == 4 and array.shape[1:3] != (frames, trials):
-            raise ValueError(
-                f"recorded has {array.shape[1]} frames and {array.shape[2]} trials; expected {frames} and {trials}: "
-                "those of the stimulus and of perspectives and modulations."
-            )
-        if array.ndim in (2, 4) and array.shape[-1] != units.shape[1]:
-            raise ValueError(
-                f"the objective has data for {array.shape[-1]} units a target, which has {units.shape[1]}."
-            )
+        if not np.shape(array) or len(array) != len(units):
+            found = f"{len(array)} targets" if np.shape(array) else "a single number"
+            raise ValueError(f"objective has data for {found}; expected an entry for each of {len(units)} targets.")
+    if objective.check is not None:
+        objective.check(frames, trials, units.shape[1])

@@ -12,6 +12,7 @@ import numpy as np
 
 from fnn_jax import checkpoint
 from fnn_jax.checkpoint import CheckpointError
+from fnn_jax.files import DiskFullError
 from fnn_jax.training.step import Weights
 
 KEPT = 2  # the last ones; the second is there for the day when the first is damaged
@@ -47,6 +48,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path):
         self._directory = directory
+        self._damaged: set[int] = set()  # seen to be so, and removed as soon as there is a better one
 
     def steps(self) -> list[int]:
         """Numbers of the updates at which there is a checkpoint, in order."""
@@ -65,7 +67,9 @@ class Checkpoints:
             TrainingError: there is no room; what was there before is kept.
         """
         path = self._path(snapshot.update)
-        if path.exists():
+        if snapshot.update in self._damaged:
+            shutil.rmtree(path)
+        elif path.exists():
             return
         arrays = _arrays(snapshot)
         record = {
@@ -79,10 +83,26 @@ class Checkpoints:
             raise TrainingError(f"{path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free. {remedy}")
         try:
             checkpoint.save(path, arrays, record)
+        except DiskFullError as error:
+            raise TrainingError(f"{path} cannot be written: the disk is full. {remedy}") from error
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise TrainingError(f"{path} cannot be written: {str(error).splitlines()[0]}. {remedy}") from error
-        for old in self.steps()[:-KEPT]:
+        for old in {*self.steps()[:-KEPT], *self._damaged} - {snapshot.update}:
             shutil.rmtree(self._path(old), ignore_errors=True)
+        self._damaged.clear()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Metrics of the epochs that are over, as the last checkpoint that is whole has them.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        for update in reversed(self.steps()):
+            try:
+                return checkpoint.load_metadata(self._path(update))["rows"]
+            except CheckpointError:
+                continue
+        raise TrainingError(f"{self._directory} holds no checkpoint that is whole.")
 
     def load(self, like: Snapshot) -> Snapshot | None:
         """The last checkpoint, or the one before where it is damaged; None where there is none.
@@ -96,6 +116,7 @@ class Checkpoints:
                 arrays, record = checkpoint.load(self._path(update))
             except CheckpointError as error:
                 warnings.warn(f"{error}\nThe training goes on from an older checkpoint.", stacklevel=2)
+                self._damaged.add(update)
                 continue
             return _snapshot(arrays, record, like, self._path(update))
         if steps:
@@ -109,7 +130,19 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
     arrays = {f"trained:{name}": array for name, array in snapshot.weights.trained.items()}
     arrays |= {f"best:{name}": array for name, array in snapshot.best.items()}
     arrays |= {f"optimizer:{i}": leaf for i, leaf in enumerate(leaves)}
-    return {name: np.atleast_1d(np.asarray(array)) for name, array in arrays.items()}
+    return {name: np.atleast_1d(_plain(array)) for name, array in arrays.items()}
+
+
+def _plain(array: Any) -> np.ndarray:
+    """An array as NumPy has it; of random keys, which some optimisers keep, their numbers."""
+    is_key = isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(array) if is_key else array)
+
+
+def _like(array: np.ndarray, leaf: jax.Array) -> Any:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+    return array.reshape(leaf.shape)
 
 
 def _snapshot(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], like: Snapshot, path: Path) -> Snapshot:
@@ -117,7 +150,7 @@ def _snapshot(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any], like:
     if expected != {name: array.shape for name, array in arrays.items()}:
         raise TrainingError(f"{path} is of another network or optimiser. Give another folder.")
     leaves, structure = jax.tree.flatten(like.weights.optimizer)
-    optimizer = [arrays[f"optimizer:{i}"].reshape(leaf.shape) for i, leaf in enumerate(leaves)]
+    optimizer = [_like(arrays[f"optimizer:{i}"], leaf) for i, leaf in enumerate(leaves)]
     trained, best = ({name: arrays[f"{kind}:{name}"] for name in like.weights.trained} for kind in ("trained", "best"))
     return Snapshot(
         Weights(trained, jax.tree.unflatten(structure, optimizer)),

@@ -6,6 +6,7 @@ Where only the readout is trained, nothing before it changes from step to step, 
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from tqdm.auto import tqdm
 
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.records import claim
+from fnn_jax.records import claimed
+from fnn_jax.sealed import array_digest
 from fnn_jax.training.checkpoints import TrainingError
 from fnn_jax.training.windows import Batch, Window, Windows
 from fnn_jax.twin import Twin
@@ -47,30 +49,41 @@ class KeptFeatures:
             name: recipe.to_dict()[name] for name in ("window_frames", "window_step", "missing", "without", "precision")
         }
         record = {"weights": digest.hexdigest(), "data": windows.data.values().fingerprint, "shape": shape, **settings}
-        claim(directory, "features.json", record, "set of features", TrainingError)
-        self._maps = _open(directory / "features.npy", shape, np.float32)
-        done = _open(directory / "done.npy", shape[:1], np.uint8)
-        todo = [window for window in everything if not done[self._numbers[window]]]
-        twin = Twin(network)
-        with tqdm(
-            total=len(everything),
-            initial=len(everything) - len(todo),
-            unit="window",
-            desc="features",
-            disable=None if progress is None else not progress,
-        ) as bar:
+        self._everything, self._quiet = everything, None if progress is None else not progress
+        with claimed(directory, "features.json", record, "set of features", TrainingError):
+            self._maps = _open(directory / "features.npy", shape, np.float32)
+            hashes = _open(directory / "sha256.npy", (shape[0], 32), np.uint8)
+            done = self._verified(hashes, directory)
+            self._compute(network, hashes, [window for window in everything if not done[self._numbers[window]]])
+
+    def _verified(self, hashes: np.ndarray, directory: Path) -> np.ndarray:
+        """Which windows are there; those that differ from their hash are damaged, and count as missing."""
+        done = hashes.any(1)
+        damaged = 0
+        for number in tqdm(np.flatnonzero(done), unit="window", desc="verifying features", disable=self._quiet):
+            if array_digest(self._maps[number]) != hashes[number].tobytes():
+                done[number] = False
+                damaged += 1
+        if damaged:
+            warnings.warn(f"{damaged} windows of {directory} are damaged, and are computed again.", stacklevel=4)
+        return done
+
+    def _compute(self, network: Network, hashes: np.ndarray, todo: list[Window]) -> None:
+        recipe, twin = self._windows.recipe, Twin(network)
+        count = len(self._everything)
+        with tqdm(total=count, initial=count - len(todo), unit="window", desc="features", disable=self._quiet) as bar:
             for start in range(0, len(todo), recipe.batch_size):
                 chosen = todo[start : start + recipe.batch_size]
                 filled = chosen + chosen[-1:] * (recipe.batch_size - len(chosen))  # of one size: compiled once
-                batch = windows.read(filled)
-                maps = twin.features(batch.stimuli, "core", batch.eye, batch.behaviour, precision=recipe.precision)[
-                    "core"
-                ]
-                for index, window in enumerate(chosen):
-                    self._maps[self._numbers[window]] = np.moveaxis(maps[:, index], 1, 0)
+                batch = self._windows.read(filled)
+                maps = twin.features(batch.stimuli, "core", batch.eye, batch.behaviour, precision=recipe.precision)
+                numbers = [self._numbers[window] for window in chosen]
+                for index, number in enumerate(numbers):
+                    self._maps[number] = np.moveaxis(maps["core"][:, index], 1, 0)
                 self._maps.flush()
-                done[[self._numbers[window] for window in chosen]] = 1  # after what it says
-                done.flush()
+                for number in numbers:  # after what they say is there
+                    hashes[number] = np.frombuffer(array_digest(self._maps[number]), np.uint8)
+                hashes.flush()
                 bar.update(len(chosen))
 
     def read(self, windows: Sequence[Window], stream: int | None) -> Batch:
@@ -82,9 +95,16 @@ class KeptFeatures:
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """A file of zeros, or the one that is there, mapped into memory."""
+    """A file of zeros, or the one that is there, mapped into memory; one that is damaged is begun anew."""
     if path.exists():
-        return np.lib.format.open_memmap(path, mode="r+")
+        try:
+            array = np.lib.format.open_memmap(path, mode="r+")
+            if array.shape == shape and array.dtype == dtype:
+                return array
+        except (ValueError, OSError):
+            pass
+        warnings.warn(f"{path} is damaged, and is computed again.", stacklevel=4)
+        path.unlink()
     needed, free = int(np.prod(shape)) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise TrainingError(

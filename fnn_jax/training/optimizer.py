@@ -1,7 +1,8 @@
 """The released optimiser in optax: gradient descent with adaptive clipping, and what it does to which parameter."""
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from fnn_jax import checks
 from fnn_jax.model.layers import WeightNormed
 from fnn_jax.model.network import Network
+from fnn_jax.tracing import traced_digest
 from fnn_jax.training.recipe import Recipe
 
 
@@ -115,12 +118,16 @@ def from_recipe(recipe: Recipe, rules: Mapping[str, Rule]) -> optax.GradientTran
         ValueError: optax has no such optimiser.
     """
     if recipe.optimizer != "released":
-        maker = getattr(optax, recipe.optimizer, None)
-        if not callable(maker):
+        try:
+            made = getattr(optax, recipe.optimizer)(epoch_schedule(recipe))
+        except (AttributeError, TypeError):
+            made = None
+        if not checks.is_optimizer(made):
             raise ValueError(
-                f"optimizer is {recipe.optimizer!r}; expected 'released', or one of optax, such as 'adam'."
+                f"optimizer is {recipe.optimizer!r}; expected 'released', or one of optax that needs no more than a "
+                "learning rate, such as 'adam'."
             )
-        return maker(epoch_schedule(recipe))
+        return made
     return released_sgd(
         epoch_schedule(recipe),
         rules,
@@ -139,30 +146,27 @@ def epoch_schedule(recipe: Recipe) -> optax.Schedule:
     return lambda count: rates[jnp.minimum(count // updates, len(rates) - 1)]
 
 
-def take_stream(tree: Any, rules: Mapping[str, Rule], stream: Any) -> Any:
-    """Of every parameter by stream the part of one, whose axis stays, with length 1."""
-    return {
-        name: jax.lax.dynamic_slice_in_dim(array, stream, 1) if rules[name].by_stream else array
-        for name, array in tree.items()
-    }
+def check_optimizer(optimizer: Any, parameters: Mapping[str, jax.Array]) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what is no optimiser, or one that parameters by name do not suit."""
+    checks.optimizer("optimizer", optimizer)
+    try:
+        tuple(_traced(optimizer, parameters))
+    except Exception as error:  # whatever a caller's function raises
+        raise ValueError(
+            f"optimizer cannot be used: {type(error).__name__}: {error}. Expected one of optax that needs gradients "
+            "and parameters by name, and nothing else."
+        ) from error
 
 
-def put_stream(tree: Any, part: Any, rules: Mapping[str, Rule], stream: Any) -> Any:
-    """The inverse of ``take_stream``: the other streams stay as they are."""
-    return {
-        name: jax.lax.dynamic_update_slice_in_dim(array, part[name], stream, 0) if rules[name].by_stream else part[name]
-        for name, array in tree.items()
-    }
+def optimizer_digest(optimizer: optax.GradientTransformation, parameters: Mapping[str, jax.Array]) -> str:
+    """A hash of what an optimiser computes: two with equal hashes do the same to these parameters."""
+    digests = [traced_digest(each) for each in _traced(optimizer, parameters)]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def in_state(function: Callable, state: Any, *others: Any) -> Any:
-    """Apply a function to the dictionaries of parameters, such as momenta, that an optimiser's state holds.
-
-    Other arrays, such as counts, are taken from the last of the states.
-    """
-    return jax.tree.map(
-        lambda *nodes: function(*nodes) if isinstance(nodes[0], dict) else nodes[-1],
-        state,
-        *others,
-        is_leaf=lambda node: isinstance(node, dict),
-    )
+def _traced(optimizer, parameters):
+    """Its two functions, traced."""
+    with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
+        state = jax.eval_shape(optimizer.init, dict(parameters))
+        yield jax.make_jaxpr(optimizer.init)(dict(parameters))
+        yield jax.make_jaxpr(optimizer.update)(dict(parameters), state, dict(parameters))

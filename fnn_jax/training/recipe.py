@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from fnn_jax.checks import boolean, integer, one_of
 from fnn_jax.model.layers import PRECISIONS
 
 MISSING = ("mean", "drop", "error")
@@ -89,7 +92,7 @@ class Recipe:
         above = {"learning_rate": 0, "clip": 0, "clip_floor": 0}
         for name in (*above, "momentum", "weight_decay", "decorrelation", "decorrelation_rate"):
             value = getattr(self, name)
-            good = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+            good = isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
             good = good and (value > 0 if name in above else value >= 0)
             good = good and (value < 1 or name not in ("momentum", "decorrelation_rate"))
             if not good:
@@ -98,12 +101,11 @@ class Recipe:
                 raise ValueError(f"{name} is {value!r}; expected {expected}.")
             object.__setattr__(self, name, float(value))
         for name in ("nesterov", "sample_stream", "keep_features"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected true or false.")
-        _require_one_of("missing", self.missing, MISSING)
-        _require_one_of("precision", self.precision, tuple(PRECISIONS))
+            object.__setattr__(self, name, boolean(name, getattr(self, name)))
+        one_of("missing", self.missing, MISSING)
+        one_of("precision", self.precision, PRECISIONS)
         for stage in self.without:
-            _require_one_of("without", stage, TRACES)
+            one_of("without", stage, TRACES)
         if not self.train:
             raise ValueError("train names nothing; expected parts of the network, such as 'readout'.")
         if self.warmup_epochs >= self.epochs:
@@ -166,12 +168,4 @@ def require_known(where: str, values: Mapping[str, Any], known: list[str]) -> No
 def _require_integers(recipe: Recipe, least: int, *names: str) -> None:
     for name in names:
         value = getattr(recipe, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; expected an integer from {least} on.")
-
-
-def _require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, 1, 0.4)
-        suggestion = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}.{suggestion}")
+        object.__setattr__(recipe, name, integer(name, value, least))

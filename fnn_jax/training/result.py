@@ -1,18 +1,19 @@
 """What a training leaves behind: twins, metrics, figures."""
 
-import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fnn_jax.files import whole_directory
+from fnn_jax.files import whole_directory, whole_file
 from fnn_jax.model.parameters import parameter_arrays, split_core
+from fnn_jax.records import read_record
 from fnn_jax.store import default_units, is_store, write_core, write_scan
-from fnn_jax.training.checkpoints import Snapshot, TrainingError
+from fnn_jax.training.checkpoints import Checkpoints, Snapshot, TrainingError
 from fnn_jax.training.figures import draw_metrics
 from fnn_jax.training.step import Steps
 from fnn_jax.twin import Twin
@@ -32,7 +33,7 @@ class Training:
         self.directory = Path(directory).expanduser().absolute()
         if not (self.directory / RECORD).exists():
             raise TrainingError(f"{self.directory} holds no training: there is no {RECORD}.")
-        self.record = json.loads((self.directory / RECORD).read_text())
+        self.record = read_record(self.directory / RECORD, "training", TrainingError)
 
     def __repr__(self) -> str:
         state = "finished" if self.is_finished else "not finished"
@@ -44,9 +45,13 @@ class Training:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row for each epoch: ``epoch, seed, lr, training_objective, validation_objective``."""
-        path = self.directory / "metrics.csv"
-        return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["epoch"])
+        """One row for each epoch: ``epoch, seed, lr, training_objective, validation_objective``.
+
+        They are those of the last checkpoint, whose hash is verified; ``metrics.csv`` is a copy for other programs.
+        """
+        checkpoints = Checkpoints(self.directory / "checkpoints")
+        rows = checkpoints.rows() if checkpoints.steps() else []
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["epoch"])
 
     @property
     def best_epoch(self) -> int:
@@ -75,12 +80,13 @@ def write_twins(
     tables: Mapping[str, pd.DataFrame | None],
     start: Twin | None,
 ) -> None:
-    """Write the best and the last twin, and the figure of the objectives, where they are not there yet."""
+    """Write the best and the last twin, metrics and their figure, where they are not there yet, or are damaged."""
+    write_metrics(directory, snapshot)
     draw_metrics(pd.DataFrame(snapshot.rows), directory / "objectives.png")
     for which, trained in ((BEST, snapshot.best), (LAST, snapshot.weights.trained)):
-        if is_store(directory / which):
+        if _is_whole(directory / which, steps.scans):
             continue
-        with whole_directory(directory / which) as temporary:
+        with whole_directory(directory / which, overwrite=True) as temporary:
             for scan, network in steps.networks({name: np.asarray(array) for name, array in trained.items()}).items():
                 core, rest = split_core(parameter_arrays(network))
                 core_sha256 = write_core(temporary, network.config, core)
@@ -88,6 +94,28 @@ def write_twins(
                 write_scan(
                     temporary, scan, network.config, rest, units, core_sha256, **_provenance(steps, start, snapshot)
                 )
+
+
+def write_metrics(directory: Path, snapshot: Snapshot) -> None:
+    """Write the table of the epochs that are over, where it is not there yet."""
+    table = pd.DataFrame(snapshot.rows).to_csv(index=False).encode()
+    path = directory / "metrics.csv"
+    if snapshot.rows and not (path.is_file() and path.read_bytes() == table):
+        with whole_file(path) as temporary:
+            temporary.write_bytes(table)
+
+
+def _is_whole(directory: Path, scans: Sequence[str]) -> bool:
+    """Whether the twins are there; damaged ones are written again, and a warning says so."""
+    if not directory.exists():
+        return False
+    try:
+        for scan in scans:
+            Twin.load(directory, scan)
+    except ValueError as error:
+        warnings.warn(f"{error}\nThe twins in {directory} are written again.", stacklevel=2)
+        return False
+    return True
 
 
 def _provenance(steps: Steps, start: Twin | None, snapshot: Snapshot) -> dict[str, Any]:

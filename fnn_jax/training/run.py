@@ -1,5 +1,6 @@
 """``train``: a twin from recordings, resumable, with checkpoints, metrics and figures."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,18 +18,18 @@ from tqdm.auto import tqdm
 from fnn_jax.config import NetworkConfig
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.training import TrainingData
-from fnn_jax.files import whole_file
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import named_parameters, replace_parameters
-from fnn_jax.records import claim
+from fnn_jax.records import claimed
 from fnn_jax.store import SCAN_NAME
 from fnn_jax.training.checkpoints import Checkpoints, Snapshot, TrainingError
 from fnn_jax.training.features import KeptFeatures
 from fnn_jax.training.recipe import Recipe
-from fnn_jax.training.result import RECORD, Training, write_twins
+from fnn_jax.training.result import RECORD, Training, write_metrics, write_twins
 from fnn_jax.training.step import Steps, in_part, require_part
 from fnn_jax.training.windows import Batch, Windows, read_ahead, streams_of
 from fnn_jax.twin import Twin
+from fnn_jax.version import versions
 
 
 def train(
@@ -87,24 +88,25 @@ def train(
     windows = {scan: Windows(recording, recipe, accept_scaling, progress) for scan, recording in recordings.items()}
     record = {
         "recipe": recipe.to_dict(),
-        "optimizer": "of the recipe" if optimizer is None else "of the caller",
+        "optimizer": "of the recipe" if optimizer is None else f"of the caller {steps.optimizer_digest()[:16]}",
         "data": {scan: recording.values().fingerprint for scan, recording in recordings.items()},
         "start": None if start is None else f"{start.name} {start.fingerprint()}",
         "config": {key: value for key, value in config.to_dict().items() if key != "num_units"},
         "num_units": {scan: recording.num_units for scan, recording in recordings.items()},
         "devices": len(devices),
+        "versions": versions(),
     }
     directory = Path(out).expanduser().absolute()
-    if jax.process_index() == 0:
-        claim(directory, RECORD, record, "training", TrainingError)
-    kept = {}
-    if recipe.keep_features:
-        for scan, network in networks.items():
-            kept[scan] = KeptFeatures(directory / "features" / scan, windows[scan], network, progress)
-    loop = _Loop(steps, windows, kept, directory, checkpoint_minutes, progress)
-    snapshot = loop.run()
-    if jax.process_index() == 0:
-        write_twins(directory, steps, snapshot, tables, start)
+    first = jax.process_index() == 0  # which writes for all
+    with claimed(directory, RECORD, record, "training", TrainingError) if first else contextlib.nullcontext():
+        kept = {}
+        if recipe.keep_features:
+            for scan, network in networks.items():
+                kept[scan] = KeptFeatures(directory / "features" / scan, windows[scan], network, progress)
+        loop = _Loop(steps, windows, kept, directory, checkpoint_minutes, progress)
+        snapshot = loop.run()
+        if first:
+            write_twins(directory, steps, snapshot, tables, start)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("twins are written")
     return Training(directory)
@@ -222,12 +224,9 @@ class _Loop:
 
     def _save(self, snapshot: Snapshot) -> None:
         self._saved = time.monotonic()
-        if jax.process_index():  # the first process writes for all
-            return
-        self._checkpoints.save(snapshot)
-        if snapshot.rows:
-            with whole_file(self._directory / "metrics.csv") as path:
-                pd.DataFrame(snapshot.rows).to_csv(path, index=False)
+        if jax.process_index() == 0:
+            self._checkpoints.save(snapshot)
+            write_metrics(self._directory, snapshot)
 
     def _require_finite(self, values, number, epoch, plans):
         for value, batch in zip(values, number, strict=True):

@@ -14,8 +14,9 @@ from fnn_jax import sizes
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import is_core, named_parameters, replace_parameters
 from fnn_jax.training.objective import window_loss
-from fnn_jax.training.optimizer import from_recipe, in_state, put_stream, rules, take_stream, trainable
+from fnn_jax.training.optimizer import check_optimizer, from_recipe, optimizer_digest, rules, trainable
 from fnn_jax.training.recipe import Recipe
+from fnn_jax.training.streams import StreamOptimizer
 from fnn_jax.training.windows import Batch
 
 WINDOWS = PartitionSpec(None, "data")  # the second axis of a batch
@@ -69,6 +70,9 @@ class Steps:
                 else:
                     self._frozen[key] = array
         self._optimizer = from_recipe(recipe, self._rules) if optimizer is None else optimizer
+        check_optimizer(self._optimizer, trained)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
+            self._of_streams = StreamOptimizer(self._optimizer, trained, self._rules) if recipe.sample_stream else None
         self._frozen = self.replicate(self._frozen)
         through_core = any(not name.split("/")[-1].startswith("readout.") for name in trained)
         videos = recipe.batch_size // len(devices)
@@ -85,7 +89,12 @@ class Steps:
     def start(self) -> Weights:
         """Weights before the first step."""
         trained = jax.tree.map(jnp.array, self._start)  # a copy, because updates reuse the memory
-        return self.replicate(Weights(trained, self._optimizer.init(trained)))
+        with jax.numpy_dtype_promotion("standard"):
+            return self.replicate(Weights(trained, (self._of_streams or self._optimizer).init(trained)))
+
+    def optimizer_digest(self) -> str:
+        """A hash of what the optimiser computes."""
+        return optimizer_digest(self._optimizer, self._start)
 
     def replicate(self, tree: Any) -> Any:
         """Arrays on every device."""
@@ -156,21 +165,13 @@ class Steps:
             objectives.append(jnp.where(finite, objective, jnp.nan))
             total = gradient if total is None else jax.tree.map(jnp.add, total, gradient)
         gradient = jax.tree.map(lambda array: array / len(batches), total)
-        if stream is None:
-            updates, optimizer = self._optimizer.update(gradient, weights.optimizer, trained)
-            return Weights(optax.apply_updates(trained, updates), optimizer), jnp.stack(objectives)
-
-        # What belongs to the other streams rests: no momentum, no decay.
-        def take(tree):
-            return take_stream(tree, self._rules, stream)
-
-        part, part_state = take(trained), in_state(take, weights.optimizer)
-        updates, part_state = self._optimizer.update(take(gradient), part_state, part)
-        trained = put_stream(trained, optax.apply_updates(part, updates), self._rules, stream)
-        optimizer = in_state(
-            lambda whole, part: put_stream(whole, part, self._rules, stream), weights.optimizer, part_state
-        )
-        return Weights(trained, optimizer), jnp.stack(objectives)
+        with jax.numpy_dtype_promotion("standard"):
+            if stream is not None:
+                weights = Weights(*self._of_streams.update(gradient, weights.optimizer, trained, stream))
+            else:
+                updates, optimizer = self._optimizer.update(gradient, weights.optimizer, trained)
+                weights = Weights(optax.apply_updates(trained, updates), optimizer)
+        return weights, jnp.stack(objectives)
 
     def _gradient(self, trained, frozen, batches, key, stream):
         size = self.recipe.batch_size

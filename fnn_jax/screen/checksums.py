@@ -1,0 +1,204 @@
+"""Whether a screen on disk is what was written: checksums of each stimulus' results, of the tables, of the metadata.
+
+Everything is read through zarr, and its values are hashed, so that a screen stays whole where other programs compress it
+anew or cut it into other chunks.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+
+from fnn_jax.screen.results import DONE, FAILED, WAITING, ScreenError
+
+FORMAT = 2
+OF_STIMULUS = ("frames", "digest", "checksum", "error", "stimulus", "done")  # in the order in which they are written
+SEAL = "attributes_sha256"
+
+
+class Bad(NamedTuple):
+    """A stimulus whose results are not as they were written, and why."""
+
+    index: int
+    why: str
+
+
+class BlockState(NamedTuple):
+    """What a block of stimuli turns out to be.
+
+    ``bad``: stimuli that are damaged. ``unmarked``: those that are whole, and not marked as done: the number that
+    ``done`` should hold for each. ``unreadable``: arrays whose chunks cannot be read.
+    """
+
+    bad: list[Bad]
+    unmarked: dict[int, int]
+    unreadable: list[str]
+
+
+def json_digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def row_digest(
+    identity: str, index: int, name: str, frames: int, error: str, done: int, digest: bytes, responses: np.ndarray
+) -> bytes:
+    """SHA-256 of all that is kept of a stimulus; ``identity`` is that of the screen's settings."""
+    text = json.dumps([identity, int(index), str(name), int(frames), str(error), int(done)])
+    total = hashlib.sha256(text.encode() + bytes(digest))
+    if done == DONE:
+        part = _without_end(responses)
+        total.update(f"{part.dtype.str}{part.shape}".encode())
+        total.update(np.ascontiguousarray(part).data)
+    return total.digest()
+
+
+def _without_end(responses: np.ndarray) -> np.ndarray:
+    """``[..., unit]`` without the NaN at the ends of its axes: arrays grow where later stimuli are longer."""
+    present = ~np.isnan(responses).all(-1)
+    ends = []
+    for axis in range(present.ndim):
+        filled = np.flatnonzero(present.any(tuple(other for other in range(present.ndim) if other != axis)))
+        ends.append(slice(int(filled[-1]) + 1 if filled.size else 0))
+    return responses[tuple(ends)]
+
+
+def columns_digest(columns: Mapping[str, np.ndarray]) -> str:
+    """Of a table of units, by column."""
+    return json_digest({name: np.asarray(values).tolist() for name, values in columns.items()})
+
+
+def sealed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes with their own SHA-256."""
+    plain = json.loads(json.dumps({name: value for name, value in attributes.items() if name != SEAL}))
+    return {**plain, SEAL: json_digest(plain)}
+
+
+def array_metadata_digest(path: Path) -> str:
+    """Of the metadata of an array, but for its shape, which grows."""
+    metadata = json.loads((path / "zarr.json").read_text())
+    del metadata["shape"]
+    return json_digest(metadata)
+
+
+def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The zarr group of a screen, and its attributes, whole.
+
+    Raises:
+        ScreenError: what is there is damaged, or no screen; what is wrong is named.
+    """
+    if not (path / "zarr.json").is_file():
+        if (path / "responses").is_dir():
+            raise ScreenError(damaged(path, "the file zarr.json is missing"))
+        raise ScreenError(f"{path} holds no screen.")
+    try:
+        attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+        known = "settings" in attributes or SEAL in attributes
+        written = attributes.get("format")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScreenError(damaged(path, f"zarr.json cannot be read ({type(error).__name__}: {error})")) from error
+    if written != FORMAT and SEAL not in attributes:
+        what = f"a screen of the format {written!r}, expected {FORMAT}" if known else "no screen"
+        raise ScreenError(f"{path} exists and holds {what}; it is kept. Choose another name.")
+    if sealed(attributes) != attributes:
+        raise ScreenError(damaged(path, "zarr.json differs from its SHA-256"))
+    for name, digest in attributes["arrays"].items():
+        try:
+            whole = array_metadata_digest(path / name) == digest
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ScreenError(damaged(path, f"{name}/zarr.json cannot be read ({error})")) from error
+        if not whole:
+            raise ScreenError(damaged(path, f"{name}/zarr.json differs from its SHA-256"))
+    try:
+        group = zarr.open_group(path, mode="r")
+        shapes = {name: group[name].shape for name in attributes["arrays"]}
+    except Exception as error:  # zarr raises many kinds
+        raise ScreenError(damaged(path, f"{type(error).__name__}: {error}")) from error
+    counts = {name: shapes[name][0] for name in ("responses", *OF_STIMULUS)}
+    wanted = attributes["count"]
+    if len(set(counts.values())) > 1 or (wanted is not None and set(counts.values()) != {wanted}):
+        raise ScreenError(damaged(path, f"its arrays are of {sorted(set(counts.values()))} stimuli"))
+    if shapes["responses"][-1] != attributes["num_units"]:
+        raise ScreenError(damaged(path, f"its responses are of {shapes['responses'][-1]} units"))
+    return group, attributes
+
+
+def damaged(path: Path, why: str) -> str:
+    return (
+        f"{path} is damaged: {why}. Call the same screen with the same stimuli and this name again: what is whole is "
+        "kept, and the rest is computed again."
+    )
+
+
+def check_units(path: Path, group: Any, attributes: Mapping[str, Any]) -> None:
+    """Raise ``ScreenError`` where the table of units is not as it was written."""
+    try:
+        columns = {name: group[name][:] for name in attributes["units"]}
+        whole = columns_digest(columns) == attributes["units_sha256"]
+    except Exception as error:  # zarr and its codecs raise many kinds
+        raise ScreenError(damaged(path, f"the table of units cannot be read ({error})")) from error
+    if not whole:
+        raise ScreenError(damaged(path, "the table of units differs from its SHA-256"))
+
+
+def blocks(group: Any, attributes: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
+    """Number, first stimulus and end of each block."""
+    size, count = attributes["block"], group["done"].shape[0]
+    for number, start in enumerate(range(0, count, size)):
+        yield number, start, min(start + size, count)
+
+
+def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) -> BlockState:
+    """Compare what is kept of some stimuli with their checksums."""
+    identity = json_digest(attributes["settings"])
+    arrays, unreadable = {}, []
+    for name in OF_STIMULUS:
+        try:
+            arrays[name] = group[name][start:stop]
+        except Exception:  # zarr and its codecs raise many kinds
+            unreadable.append(name)
+    known = arrays["checksum"].any(1) if "checksum" in arrays else np.zeros(stop - start, bool)
+    flags = arrays.get("done", np.zeros(stop - start, np.uint8))
+    if not known.any() and not flags.any() and not unreadable:
+        return BlockState([], {}, [])  # nothing of it was written
+    try:
+        responses = group["responses"][start:stop]
+    except Exception:
+        unreadable.append("responses")
+    if {*unreadable} - {"done"}:
+        why = f"{', '.join(unreadable)} cannot be read"
+        rows = np.flatnonzero(known | (flags != WAITING)) if "done" in arrays else range(stop - start)
+        return BlockState([Bad(start + int(i), why) for i in rows], {}, unreadable)
+    bad, unmarked = [], {}
+    for i in np.flatnonzero(known | (flags != WAITING)):
+        row = (str(arrays["stimulus"][i]), arrays["frames"][i], arrays["error"][i])
+
+        def matches(done, i=i, row=row):
+            digest = row_digest(identity, start + i, *row, done, arrays["digest"][i].tobytes(), responses[i])
+            return digest == arrays["checksum"][i].tobytes()
+
+        if flags[i] == WAITING:
+            right = next((done for done in (DONE, FAILED) if matches(done)), None)
+            if right is not None:
+                unmarked[start + int(i)] = right
+        elif not matches(flags[i]):
+            bad.append(Bad(start + int(i), "differs from its SHA-256"))
+    return BlockState(bad, unmarked, unreadable)
+
+
+def require_whole(path: Path, group: Any, attributes: Mapping[str, Any]) -> None:
+    """Raise ``ScreenError`` for the first block with a stimulus that is damaged; nothing is read twice."""
+    check_units(path, group, attributes)
+    for number, start, stop in blocks(group, attributes):
+        state = examine(group, attributes, start, stop)
+        if state.bad or state.unreadable:
+            what = [f"stimulus {bad.index} {bad.why}" for bad in state.bad[:3]]
+            what = what or [f"{', '.join(state.unreadable)} cannot be read"]
+            raise ScreenError(damaged(path, f"in block {number}, {'; '.join(what)}"))
+
+
+def ids_digest(ids: Sequence[str] | None) -> str | None:
+    return None if ids is None else json_digest(list(map(str, ids)))
