@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fnn_jax import microns
+from fnn_jax.arrays import read_array, write_npz
 from fnn_jax.cache import Cache, cache_directory, is_cache
 from fnn_jax.compilation import enable_compilation_cache
 from fnn_jax.files import refuse_existing, whole_file
@@ -51,12 +52,12 @@ def predict(options: argparse.Namespace) -> None:
     for name, video in frames.items():
         expanded = {key: _for_frames(trace, len(video)) for key, trace in traces.items()}
         responses[name] = twin.predict(video, **expanded, **common_options(options))
-    with whole_file(output) as path:
-        if output.suffix == ".npy":
+    if output.suffix == ".npy":
+        with whole_file(output) as path:
             np.save(path, responses[names[0]])
-        else:
-            units = {f"units/{name}": _without_strings(column) for name, column in _units(twin).items()}
-            np.savez(path, **responses, **units)
+    else:
+        units = {f"units/{name}": _without_strings(column) for name, column in _units(twin).items()}
+        write_npz(output, responses | units)
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in responses.items())
     print(f"{twin!r}\nmean responses per frame, [frames, units]: {shapes}\nwritten to {output}")
 
@@ -151,7 +152,7 @@ def common_options(options: argparse.Namespace) -> dict:
 
 def behaviour(options: argparse.Namespace) -> dict:
     named = {"perspectives": options.perspectives, "modulations": options.modulations}
-    return {name: np.load(path) for name, path in named.items() if path is not None}
+    return {name: read_array(f"--{name}", path) for name, path in named.items() if path is not None}
 
 
 def _for_frames(trace: np.ndarray, frames: int) -> np.ndarray:

@@ -21,10 +21,12 @@ from tqdm.auto import tqdm
 
 from fnn_jax import sizes
 from fnn_jax.config import NetworkConfig
+from fnn_jax.finite import warn_of_responses, warn_of_weights
 from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
-from fnn_jax.model.parameters import named_parameters, network_from_parameters, parameter_arrays
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.provenance import Given, parameters_digest
 from fnn_jax.store import Store, check_table, choose_scan, default_units, save_network
 from fnn_jax.units import choose_units, y_sign
 
@@ -63,7 +65,7 @@ class Twin:
         self.name = name
         self.label = label
         self.provenance = copy.deepcopy(provenance or {})
-        self._given = _Given(network)
+        self._given = Given(network)
         self._folded: tuple[list[jax.Array], list[jax.Array], Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Twin:
     def fingerprint(self) -> str:
         """A hash of all parameters and of the units' numbers: equal for twins that predict the same."""
         digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
-        digest.update(_digest(self.network).encode())
+        digest.update(parameters_digest(self.network).encode())
         ids = self.units.index.to_numpy()
         # Of text, NumPy holds addresses, which are others in every process.
         digest.update(ids.tobytes() if np.issubdtype(ids.dtype, np.integer) else repr(ids.tolist()).encode())
@@ -225,7 +227,25 @@ class Twin:
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
         (responses,) = self._run(checked, periphery, stream, (), precision, chunk_frames, progress)
+        if not np.isfinite(responses).all():
+            warn_of_responses("responses", self.first_not_finite(checked, periphery, stream, precision))
         return responses if checked.is_batch else responses[:, 0]
+
+    def first_not_finite(
+        self, checked: CheckedInputs, periphery: str = "dark", stream: int | None = None, precision: str = "float32"
+    ) -> str | None:
+        """The first stage whose output is NaN or infinite for some frame; None: there is no such stage.
+
+        ``checked`` is what ``fnn_jax.inputs.check_inputs`` makes of a stimulus.
+        """
+        names = self.network.feature_names
+        found: set[str] = set()
+        for _, output in self._chunks(checked, periphery, stream, names, precision, None):
+            outputs = {**output.features, "responses": output.responses}
+            found |= {name for name, array in outputs.items() if not np.isfinite(np.asarray(array)).all()}
+            if found:
+                break
+        return next((name for name in (*names, "responses") if name in found), None)
 
     def features(
         self,
@@ -403,7 +423,7 @@ class Twin:
         """
         shapes = None
         if isinstance(state, NetworkState):
-            expected = jax.eval_shape(self.network.init_state)
+            expected = jax.eval_shape(lambda: self.network.init_state(1))
             found = [np.shape(leaf)[1:] for leaf in jax.tree.leaves(state._replace(noise=None))]
             shapes = found if found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)] else None
         if shapes is None:
@@ -474,43 +494,6 @@ class Twin:
             return compiled_rollout(leaves, state, inputs, stream, structure=structure, **options)
 
 
-class _Given:
-    """The arrays that a twin was made with, which may be let go: known by themselves, or by what is in them."""
-
-    def __init__(self, network: Network):
-        self._references = [weakref.ref(array) for array in jax.tree.leaves(network)]
-        self._digest: str | None = None
-
-    def are(self, network: Network) -> bool:
-        """Whether these are the arrays of a network, or, where the digest was kept, equal ones."""
-        now = jax.tree.leaves(network)
-        if len(now) != len(self._references) or not all(isinstance(array, jax.Array) for array in now):
-            return False
-        if all(array is ref() for array, ref in zip(now, self._references, strict=True)):
-            return True
-        return self._digest is not None and not _is_traced(network) and _digest(network) == self._digest
-
-    def keep_digest(self, network: Network) -> None:
-        """Let equal arrays count as the same from now on."""
-        if self._digest is None and not _is_traced(network) and self.are(network):
-            self._digest = _digest(network)
-
-
-def _is_traced(network: Network) -> bool:
-    return any(
-        not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(network)
-    )
-
-
-def _digest(network: Network) -> str:
-    """A hash of the parameters by name."""
-    digest = hashlib.sha256()
-    for name, array in sorted(parameter_arrays(network).items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 class _Static:
     """What is not traced of a twin that is an argument of a compiled function."""
 
@@ -572,6 +555,7 @@ def fold(network: Network) -> tuple[Network, _FoldedCore]:
 
     The readout's arrays stay the same ones: those of published twins have no weights to normalise.
     """
+    warn_of_weights(network)
     network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
     network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
     core = _fold_core(network.core)

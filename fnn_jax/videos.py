@@ -207,6 +207,24 @@ def find_videos(folder: str | os.PathLike) -> list[Path]:
     return videos
 
 
+def find_images(folder: str | os.PathLike) -> list[Path]:
+    """The images directly inside a folder that are not hidden, in the order of the numbers in their names.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: no folder is there.
+        VideoError: it holds no image.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; expected a folder of images.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; expected a folder of images.")
+    images = _images(folder)
+    if not images:
+        raise VideoError(f"{folder} holds no image; expected files that end in {' '.join(IMAGES)}.")
+    return images
+
+
 def _is_one_file(path: Path) -> bool:
     return not path.is_dir() or path.suffix.lower() == ".zarr"
 

@@ -66,7 +66,8 @@ def test_forms_of_stimuli_agree(screen, videos, expected, tmp_path):
     for form, stimuli in forms.items():
         dataset = screen(stimuli)
         np.testing.assert_array_equal(dataset.responses, expected, err_msg=form)
-        named = {"folder": [f"{name}.npy" for name in names], "mapping": names, "stimuli": names}
+        files = [f"{name}.npy" for name in names]
+        named = {"folder": files, "paths": files, "mapping": names, "stimuli": names}
         assert dataset.stimulus.values.tolist() == named.get(form, list("012345"))
     assert screen(videos, ids=names).stimulus.values.tolist() == names
 
@@ -173,7 +174,7 @@ def test_what_can_be_known_stops_before_the_start(screen, videos, monkeypatch, t
             r"1 of 2 stimuli cannot be shown:\n  1: stimuli has the shape \[11, 5, 32\]",
         ),
         ({"a": videos[0], "b": videos[1].astype(int)}, {}, "b: stimuli has the dtype int64"),
-        ([tmp_path / "good.npy", tmp_path / "bad.npy"], {}, "1 of 2 stimuli cannot be shown:\n  1: .*bad.npy"),
+        ([tmp_path / "good.npy", tmp_path / "bad.npy"], {}, "1 of 2 stimuli cannot be shown:\n  bad.npy: .*bad.npy"),
         (videos[0], {}, r"one video; expected .* Use stimuli\[None\]"),
         (videos[:, :, :5], {}, r"stimuli has the shape \[6, 11, 5, 32\]; expected \[S, T, 18, 32\]"),
         ([], {}, "stimuli holds none"),
@@ -313,7 +314,5 @@ def test_functions_are_told_apart_by_what_they_hold():
         inner = jax.jit(lambda responses: responses * jnp.asarray(values)[None])
         return lambda responses: inner(responses).mean(0)
 
-    names = {
-        reduction.describe(template(values), (0, 9), jnp.float32) for values in (np.ones(3), np.ones(3), np.zeros(3))
-    }
+    names = {reduction.describe(template(values), 9, jnp.float32) for values in (np.ones(3), np.ones(3), np.zeros(3))}
     assert len(names) == 2

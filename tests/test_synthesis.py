@@ -465,7 +465,7 @@ def test_bad_input(twin):
         (
             {"objective": synthesis.reconstruction(np.ones((1, 5, 1, 1)))},
             ValueError,
-            "recorded has 5 frames and 1 trials",
+            "recorded has 5 frames, 1 trials and 1 units a target; expected 6, 1 and 1",
         ),
         ({"objective": synthesis.contrast(1)}, ValueError, "with units in both groups"),
         (

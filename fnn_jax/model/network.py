@@ -193,7 +193,8 @@ class Network(nnx.Module):
 
         Raises:
             TypeError, ValueError: no frames; a name, periphery, stream or precision that does not exist, or a precision
-                below that of float64 parameters. A stream that is being traced is not checked; out of range it is clamped.
+                below that of float64 parameters. A stream that is being traced is not checked; out of range it is
+                clamped.
         """
         self.check_options(stream, periphery, features, precision)
         network = fold_weight_norm(self)

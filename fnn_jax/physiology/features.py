@@ -167,6 +167,8 @@ def _write(folder: Path, names: Sequence[str], chunks: Any, frames: int, chosen:
                     shape=(frames, *value.shape[1:]),
                     chunks=(len(value), *value.shape[1:]),
                     dtype=value.dtype,
+                    fill_value=np.nan,
+                    compressors=zarr.codecs.ZstdCodec(level=0, checksum=True),  # flipped bits are an error when read
                     dimension_names=chosen.dimensions(name),
                 )
             arrays[name][part] = value

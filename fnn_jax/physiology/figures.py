@@ -96,7 +96,7 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     """
     results = [results] if isinstance(results, Result) else list(results)
     _rows(results[0], [unit], 1)
-    panels = [(result, kind) for result in results for kind in PANELS[result.protocol.name]]
+    panels = [(result, kind) for result in results for kind in _panels(result)]
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = new_figure((3.6 * columns + 3, 3 * max(rows, 2) + 0.6))
@@ -119,7 +119,7 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
 def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | None = None, *, title: str = "") -> Any:
     """One page of all units of one or more protocols: distributions of their properties, and how many fits are good."""
     results = [results] if isinstance(results, Result) else list(results)
-    panels = [(result, panel) for result in results for panel in SUMMARY[result.protocol.name] if panel in result.table]
+    panels = [(result, panel) for result in results for panel in _summary(result) if panel in result.table]
     panels += [(result, "position") for result in results if "on_x" in result.table or "x" in result.table]
     if not panels:
         raise ValueError("results holds nothing that a summary shows.")
@@ -153,6 +153,20 @@ SUMMARY = {
     "dots": ("on_sigma_major", "off_sigma_major", "both_ssi", "on_fit", "off_fit"),
     "noise": ("best_lag", "sigma_major", "r2", "fit"),
 }
+
+
+def _panels(result: Result) -> tuple[str, ...]:
+    """Of a protocol of the user's own: its curve, or what its intervals made the units do."""
+    own = ("curve",) if np.ndim(result.arrays.get("curve")) == 2 else ("responses",) * (result.responses is not None)
+    return PANELS.get(result.protocol.name, own)
+
+
+def _summary(result: Result) -> tuple[str, ...]:
+    """Of a protocol of the user's own: all numbers that it measured."""
+    measured = [name for name in result.table.select_dtypes(["number", "bool"]) if name not in result.dataset.coords]
+    return SUMMARY.get(result.protocol.name, tuple(measured))
+
+
 LABELS = {
     "pref_ori": "preferred orientation (deg)",
     "pref_dir": "preferred direction (deg)",
@@ -214,8 +228,15 @@ def _draw_frequency(ax: Any, result: Result, unit: int) -> None:
 
 
 def _draw_curve(ax: Any, result: Result, unit: int) -> None:
-    curve, name = result.arrays["curve"][:, unit], result.protocol.name
-    if name == "surround":
+    name, of_intervals = result.protocol.name, "curve" not in result.arrays
+    curve = (result.responses if of_intervals else result.arrays["curve"])[:, unit]
+    values = None if of_intervals else result.values
+    if values is None or (name not in PANELS and not pd.api.types.is_numeric_dtype(values)):
+        ax.plot(range(len(curve)), curve, "o-", color="black", markersize=4, linewidth=0.8)
+        if values is not None:
+            ax.set_xticks(range(len(curve)), [str(value) for value in values], fontsize=7)
+        ax.set(xlabel="interval" if of_intervals else (values.name or "condition"))
+    elif name == "surround":
         ax.bar(range(len(curve)), curve, color=GRAY)
         ax.set_xticks(range(len(curve)), list(result.values), fontsize=7)
         ax.set(xlabel="surround")
@@ -228,7 +249,7 @@ def _draw_curve(ax: Any, result: Result, unit: int) -> None:
             power = fine ** row["exponent"]
             ax.plot(fine, row["r_max"] * power / (power + row["c50"] ** row["exponent"]) + row["base"], color=BLUE)
         unit_of = {"size": f"diameter ({result.protocol.display.unit})", "contrast": "contrast"}
-        ax.set(xlabel=unit_of[name])
+        ax.set(xlabel=unit_of.get(name, result.values.name or "condition"))
     top = np.nanmax(curve) if np.isfinite(curve).any() else 1
     ax.set(ylabel=RESPONSE, ylim=(min(0, np.nanmin(np.nan_to_num(curve))), max(top, 1e-12) * 1.1))
     ax.spines[["top", "right"]].set_visible(False)
@@ -334,7 +355,7 @@ def _lines(results: Sequence[Result], unit: int) -> list[str]:
     """What a summary shows of all units, of one."""
     lines: list[str] = []
     for result in results:
-        row, own = result.table.iloc[unit], SUMMARY[result.protocol.name]
+        row, own = result.table.iloc[unit], _summary(result)
         label = {name: _label(result, name) for name in own if name in row}
         lines += [result.protocol.name, *(f"   {label[name]}: {_short(row[name])}" for name in label), ""]
     return lines

@@ -1,7 +1,7 @@
 """Whether a screen on disk is what was written: checksums of each stimulus' results, of the tables, of the metadata.
 
-Everything is read through zarr, and its values are hashed, so that a screen stays whole where other programs compress it
-anew or cut it into other chunks.
+Everything is read through zarr, and its values are hashed, so that a screen stays whole where other programs compress
+it anew.
 """
 
 import hashlib

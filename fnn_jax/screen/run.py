@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from fnn_jax.checks import integer, one_of
+from fnn_jax.finite import warn_of_responses
 from fnn_jax.screen.predictor import Predictor
 from fnn_jax.screen.reduction import check_reduction, describe, result_shape
 from fnn_jax.screen.results import InMemory, Layout
@@ -88,6 +89,7 @@ class Screen:
         self._sizes = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
         self._predictor: Predictor | None = None
         self._described: dict[int, str] = {}
+        self._not_finite: Loaded | None = None  # the first stimulus whose responses are not
         self._arrays: list[jax.Array] = []
 
     def __call__(
@@ -142,6 +144,7 @@ class Screen:
             "units": self.units,
         }
         sink = InMemory(**results) if out is None else ScreenStore(out, ids=source.ids, **results)
+        self._not_finite = None
         with Work(source, sink, self.errors, functools.partial(self._reduction, predictor.dtype)) as work:
             self._run(work, predictor)
         if work.left:
@@ -150,6 +153,9 @@ class Screen:
                 "call again with a new generator for what is missing.",
                 stacklevel=2,
             )
+        if self._not_finite is not None:
+            stage = self.twins[0].first_not_finite(self._not_finite.inputs, **self._options)
+            warn_of_responses(f"responses to {self._not_finite.id}, and maybe others,", stage)
         failures = sink.errors()
         if failures:
             shown = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:3])
@@ -191,6 +197,9 @@ class Screen:
             if self.reduce is not None and not self._has_interval_axis:
                 responses = [each[0] for each in responses]
             block.responses.update(zip((loaded.index for loaded in batch), responses, strict=True))
+            if self._not_finite is None and not callable(self.reduce):  # which may have its reasons
+                bad = (loaded for loaded, each in zip(batch, responses, strict=True) if not np.isfinite(each).all())
+                self._not_finite = next(bad, None)
             if not any(other is block for other, _ in dispatched):
                 finish(block)
 

@@ -1,5 +1,6 @@
 """The stimuli of a screen: whatever holds them, one at a time, by number or in order."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -103,7 +104,11 @@ class Source:
             raise TypeError("stimuli is one Stimulus; expected several: [stimulus].")
         if isinstance(stimuli, str | os.PathLike):
             path = Path(stimuli).expanduser()
-            if path.is_file() and path.suffix == ".npy" and (array := np.load(path, mmap_mode="r")).ndim > 3:
+            array = None
+            if path.is_file() and path.suffix == ".npy":
+                with contextlib.suppress(ValueError, OSError):  # else it is told as a video that cannot be read
+                    array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if array is not None and array.ndim > 3:
                 return self._reader(array)
             self._stimuli = [path] if videos.is_video(path) else videos.find_videos(path)
             return self._stimuli.__getitem__, [path.name for path in self._stimuli]
@@ -281,7 +286,10 @@ def as_intervals(intervals: Any) -> Intervals:
     Raises:
         TypeError, ValueError: they are no pairs of integers, or empty.
     """
-    array = np.asarray(intervals)
+    try:
+        array = np.asarray(intervals)
+    except ValueError:  # pairs and others
+        array = np.asarray(None)
     array = array[None] if array.shape == (2,) else array
     if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
@@ -296,7 +304,12 @@ def as_intervals(intervals: Any) -> Intervals:
 def _names_of(stimuli: Any) -> list[str] | None:
     """Names that are known without loading anything: not those of a sequence that makes its items when asked."""
     if isinstance(stimuli, list | tuple):
-        names = [item.id if isinstance(item, Stimulus) else None for item in stimuli]
+        items = [item if isinstance(item, Stimulus) else Stimulus(item) for item in stimuli]
+        paths = [item.frames if isinstance(item.frames, str | os.PathLike) else None for item in items]
+        files = [None if path is None else Path(path).name for path in paths]
+        if len(set(files) - {None}) < sum(name is not None for name in files):  # of several folders
+            files = [None if path is None else str(path) for path in paths]
+        names = [name if item.id is None else item.id for item, name in zip(items, files, strict=True)]
         return [str(index) if name is None else str(name) for index, name in enumerate(names)]
     return [str(index) for index in range(len(stimuli))] if hasattr(stimuli, "shape") else None
 

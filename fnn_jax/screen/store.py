@@ -154,9 +154,7 @@ class ScreenStore:
                 f"{self.path} holds another screen, and is kept. Choose another name. They differ in\n{listed}"
             )
         if checksums.ids_digest(ids) != attributes["ids_sha256"]:
-            count, here = (
-                ("a generator's" if each is None else each) for each in (attributes["count"], ids and len(ids))
-            )
+            count, here = attributes["count"] or "a generator's", "a generator's" if ids is None else len(ids)
             raise ScreenError(
                 f"{self.path} holds a screen of other stimuli ({count}; here {here}), or in another order; it is "
                 "kept. Choose another name."

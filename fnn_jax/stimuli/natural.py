@@ -54,14 +54,12 @@ def images(
     """Images one after the other, with gray before each; intervals have ``image``, their names or numbers, and ``how``.
 
     Args:
-        source: a folder of images, paths, or arrays, ``[N, H, W(, 3)]`` or a list of ``[H, W(, 3)]``.
+        source: a folder of images, in the order of the numbers in their names; paths; or arrays, ``[N, H, W(, 3)]`` or a list of ``[H, W(, 3)]``.
         seed: of a random order, another one for each repeat; None: in the order given.
     """
     size = (display.height, display.width)
     if isinstance(source, str | os.PathLike):
-        source = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in videos.IMAGES)
-        if not source:
-            raise ValueError(f"source holds no image; expected files that end in {' '.join(videos.IMAGES)}.")
+        source = videos.find_images(source)
     fitted = {}
     for index, image in enumerate(source):
         if isinstance(image, str | os.PathLike):

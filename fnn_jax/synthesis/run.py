@@ -14,10 +14,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm.auto import tqdm
 
 from fnn_jax import checks, sizes
+from fnn_jax.arrays import load_arrays, save_arrays
 from fnn_jax.checks import boolean, integer, number
+from fnn_jax.finite import describe_weights
 from fnn_jax.inputs import check_inputs
 from fnn_jax.records import claimed
-from fnn_jax.sealed import load_arrays, save_arrays
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.synthesis.objectives import Objective, excitation
 from fnn_jax.synthesis.parameterisations import Parameterisation, nlm
@@ -171,7 +172,7 @@ def synthesize(
     if bad:
         warnings.warn(
             f"{len(bad)} targets stopped because their loss was no longer a number ({', '.join(bad[:5])}); the best "
-            "stimulus until then is kept. A smaller learning rate may help.",
+            f"stimulus until then is kept. {describe_weights(twin.network) or 'A smaller learning rate may help.'}",
             stacklevel=2,
         )
     return result

@@ -84,11 +84,15 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
         OSError: it cannot be read.
     """
     path = Path(path).expanduser().absolute()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; expected a file that says what to train, such as config.toml (docs/training.md)."
+        )
     if path.suffix == ".toml":
         with open(path, "rb") as file:
             try:
                 values = tomllib.load(file)
-            except tomllib.TOMLDecodeError as error:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path} is no TOML: {error}.") from error
         job = _own(values, path)
     elif path.suffix in (".yaml", ".yml"):

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from fnn_jax.config import NetworkConfig
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.training import TrainingData
+from fnn_jax.finite import describe_weights
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import named_parameters, replace_parameters
 from fnn_jax.records import claimed
@@ -81,6 +82,10 @@ def train(
     for scan, recording in recordings.items():
         _check_size(config, recording, scan)
     networks = _networks(recordings, config, start, recipe)
+    for scan, network in networks.items():
+        problem = describe_weights(network)
+        if problem is not None:
+            raise TrainingError(f"{scan} cannot be trained. {problem} They are those of {start!r}.")
     devices = _devices(devices, recipe.batch_size)
     if recipe.keep_features and jax.process_count() > 1:
         raise ValueError("keep_features is set, and several processes train together; expected one.")

@@ -1,7 +1,9 @@
-"""Files of arrays that say whether they are whole: npz with the SHA-256 of everything in them."""
+"""Files of arrays: npz, with any names, and with the SHA-256 of everything in them; and what users give as .npy."""
 
 import hashlib
 import json
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,37 @@ SEAL = "sha256"
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Any) -> None:
     """Write arrays by name, whole or not at all, sealed together with what they are of, as a JSON value."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    with whole_file(path) as temporary:
-        np.savez(temporary, **arrays, **{SEAL: np.array(_seal(arrays, identity))})
+    write_npz(path, {**arrays, SEAL: np.array(_seal(arrays, identity))})
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """What ``numpy.savez`` writes, whole or not at all, and of arrays of any name: also ``file``, and ``a/b``."""
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def read_array(name: str, path: str | os.PathLike) -> np.ndarray:
+    """An array of numbers that a user gives as a .npy file.
+
+    Raises:
+        OSError: there is no such file. TypeError, ValueError: it is something else; ``name`` is that of the argument.
+    """
+    path = Path(path).expanduser()
+    try:
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise type(error)(f"{name} is {path}, which cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # NumPy raises many kinds
+        raise ValueError(
+            f"{name} is {path}, which is no array of numbers, or damaged ({error}). Expected .npy."
+        ) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{name} is {path}, which holds several arrays; expected .npy, with one.")
+    return array
 
 
 def load_arrays(path: Path, identity: Any, error: type[ValueError], remedy: str) -> dict[str, np.ndarray]:
