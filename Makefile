@@ -1,10 +1,14 @@
 # make demo   the demonstration; needs no PyTorch and no download of weights
-# make test   the tests, with the versions of constraints.txt
-# make test-slow   those that take minutes: kills at many moments, memory of long screens
+# make test        the tests, with the versions of constraints.txt
+# make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
+# make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
+# make wheel       source distribution and wheel in dist/
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
-INSTALL = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
+CONSTRAINTS ?= constraints.txt
+INSTALL = $(RUN) pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
+PYTEST = $(RUN) pytest -n 2 --dist loadfile --durations=10 --cov --cov-report=term:skip-covered
 
 demo: $(VENV)/demo.installed
 	$(VENV)/bin/fnn-jax demo
@@ -12,20 +16,26 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/test.installed
-	$(RUN) pytest -m slow
+	$(PYTEST) -m slow
+
+faults: $(VENV)/test.installed
+	$(VENV)/bin/python benchmarks/faults.py
+
+wheel: $(VENV)/test.installed
+	$(RUN) build --no-isolation
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/demo.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/test.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) -e '.[test]' setuptools
+$(VENV)/test.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(INSTALL) -e '.[test]'
 	touch $@
 
-.PHONY: demo test test-slow
+.PHONY: demo test test-slow faults wheel

@@ -42,9 +42,7 @@ def read_array(name: str, path: str | os.PathLike) -> np.ndarray:
     except OSError as error:
         raise type(error)(f"{name} is {path}, which cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # NumPy raises many kinds
-        raise ValueError(
-            f"{name} is {path}, which is no array of numbers, or damaged ({error}). Expected .npy."
-        ) from error
+        raise ValueError(f"{name} is {path}, which is no .npy of numbers, or is damaged: {error}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise ValueError(f"{name} is {path}, which holds several arrays; expected .npy, with one.")

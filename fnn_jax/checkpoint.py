@@ -20,6 +20,7 @@ from fnn_jax.model.parameters import indented
 
 FORMAT = "fnn_jax parameters 1"
 RECORD_KEY = "/record"  # no parameter has such a name
+METADATA, ARRAYS = "_CHECKPOINT_METADATA", "state"  # of Orbax's folders
 
 
 class CheckpointError(ValueError):
@@ -107,45 +108,14 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         CheckpointError: there is no checkpoint, or it was not written by this package.
     """
-    return _read_metadata(Path(path))[1]
-
-
-def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Parameters and metadata of a checkpoint, every array checked against its hash.
-
-    Raises:
-        CheckpointError: nothing there, not ours, or damaged; damaged arrays are named.
-    """
-    from orbax.checkpoint import v1 as ocp
-
     path = Path(path).absolute()
-    tree, metadata = _read_metadata(path)
-    hashes = metadata["sha256"]
-    if set(hashes) != set(tree):
-        raise _damaged(path, ["the list of arrays differs from the one that was saved"])
-    try:
-        # Told that the arrays are NumPy's, Orbax does not replay the devices that they were saved from.
-        abstract = {name: np.empty(array.shape, array.dtype) for name, array in tree.items()}
-        parameters = ocp.load(path, abstract)
-    except Exception as error:  # Orbax and TensorStore raise many kinds
-        raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
-    wrong = [name for name, array in parameters.items() if array_sha256(array) != hashes[name]]
-    if wrong:
-        raise _damaged(path, [f"{name} differs from its SHA-256" for name in wrong])
-    return parameters, metadata
-
-
-def _read_metadata(path: Path):
-    from orbax.checkpoint import v1 as ocp
-
-    path = path.absolute()
     if not path.is_dir():
         raise CheckpointError(f"{path} is no checkpoint: there is no such folder.")
     try:
-        stored = ocp.metadata(path)
-    except Exception as error:
-        raise _damaged(path, [f"{type(error).__name__}: {str(error).splitlines()[0]}"]) from error
-    metadata = stored.custom_metadata
+        content = json.loads((path / METADATA).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, [f"{METADATA} cannot be read: {_first_line(error)}"]) from error
+    metadata = content.get("custom_metadata") if isinstance(content, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         found = metadata.get("format") if isinstance(metadata, dict) else None
         raise CheckpointError(
@@ -155,9 +125,47 @@ def _read_metadata(path: Path):
     record = {name: value for name, value in metadata.items() if name != "record_sha256"}
     if _json_sha256(record) != metadata.get("record_sha256"):
         raise _damaged(path, ["its metadata differ from their SHA-256"])
-    if not isinstance(stored.metadata, dict):
-        raise _damaged(path, ["Orbax cannot list its arrays"])
-    return stored.metadata, metadata
+    return metadata
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Parameters and metadata of a checkpoint, every array checked against its hash.
+
+    Raises:
+        CheckpointError: nothing there, not ours, or damaged; damaged arrays are named.
+
+    Orbax would read the arrays in an event loop that it closes at the first error; what its threads find after that
+    they print as tracebacks. TensorStore, which Orbax keeps arrays with, is asked for each array by itself.
+    """
+    import tensorstore
+
+    path = Path(path).absolute()
+    metadata = load_metadata(path)
+    files = {"driver": "file", "path": f"{path / ARRAYS}/"}
+    reading: dict[str, Any] = {}
+    for name in metadata["sha256"]:
+        store = {"driver": "ocdbt", "base": files, "path": f"{name}/"}
+        reading[name] = tensorstore.open({"driver": "zarr3", "kvstore": store}, open=True, read=True)
+    parameters, problems = {}, []
+    for read in (lambda opened: opened.result().read(), lambda values: values.result()):  # all at once, twice
+        for name in list(reading):
+            try:
+                reading[name] = read(reading[name])
+            except Exception as error:  # TensorStore raises many kinds
+                problems.append(f"not readable: {name} ({_first_line(error)})")
+                del reading[name]
+    for name, digest in metadata["sha256"].items():
+        if name in reading:
+            parameters[name] = np.asarray(reading.pop(name))
+            if array_sha256(parameters[name]) != digest:
+                problems.append(f"{name} differs from its SHA-256")
+    if problems:
+        raise _damaged(path, problems)
+    return parameters, metadata
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _damaged(path: Path, problems: list[str]) -> CheckpointError:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fnn_jax import checks
 from fnn_jax.release import MICRONS
 from fnn_jax.units import QUALITY
 
@@ -78,6 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _path(text: str) -> str:
+    """A name that a file can have; which ones there are, the verbs say."""
+    try:
+        checks.path("it", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 TAGS = tuple(MICRONS.weights)
 TAG_HELP = "which published weights; ori-trained are those trained further on oriented stimuli"
 CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
@@ -88,6 +98,7 @@ def _add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None
     parser.add_argument(
         "--directory",
         metavar="DIR",
+        type=_path,
         help=f"folder of weights: of fnn-jax download or fnn-jax convert, or the published files ({CACHE_HELP})",
     )
     rest = ", several of them, or 'all' that are here" if several else ""
@@ -118,7 +129,7 @@ def _add_download(verbs) -> None:
         metavar="NAME",
         help="tables of the units: performance, tuning, anatomy (a few MB each; the default), readout (213 MB)",
     )
-    parser.add_argument("--directory", metavar="DIR", help=f"folder to fill ({CACHE_HELP})")
+    parser.add_argument("--directory", metavar="DIR", type=_path, help=f"folder to fill ({CACHE_HELP})")
     parser.add_argument("--offline", action="store_true", help="download nothing; say what is missing")
     parser.set_defaults(run=_download)
 
@@ -142,7 +153,7 @@ def _add_info(verbs) -> None:
         help="what is in a folder of weights",
         description="Lists what a folder of weights holds: sizes, numbers of units, and where everything came from.",
     )
-    parser.add_argument("directory", metavar="DIR", nargs="?", help=CACHE_HELP)
+    parser.add_argument("directory", metavar="DIR", type=_path, nargs="?", help=CACHE_HELP)
     parser.set_defaults(run=_info)
 
 
@@ -166,7 +177,7 @@ def _add_verify(verbs) -> None:
         "readout against the published arrays where these were downloaded, and, where the released package (fnn) is "
         "importable, responses side by side. Exit code 0: all is well; 1: something is not.",
     )
-    parser.add_argument("directory", metavar="DIR", nargs="?", help=CACHE_HELP)
+    parser.add_argument("directory", metavar="DIR", type=_path, nargs="?", help=CACHE_HELP)
     parser.add_argument("--weights", choices=TAGS, help="only these")
     parser.set_defaults(run=_verify)
 
@@ -197,8 +208,8 @@ def _add_export(verbs) -> None:
         description="Writes a twin for the released package: one .pt file with all keys, or, where OUT does not end in "
         ".pt, a folder in the published layout. Converting it again gives the same weights, bit for bit.",
     )
-    parser.add_argument("directory", metavar="DIR", help="folder of weights")
-    parser.add_argument("output", metavar="OUT", help="file or folder to write, such as out.pt")
+    parser.add_argument("directory", metavar="DIR", type=_path, help="folder of weights")
+    parser.add_argument("output", metavar="OUT", type=_path, help="file or folder to write, such as out.pt")
     parser.add_argument("--scan", metavar="8-5", help="may be left out where DIR holds one scan")
     parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -224,9 +235,10 @@ def _add_convert(verbs) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
+        type=_path,
         help="folder with params_core.pt, params_8_5.pt ..., the published zip, or one .pt file",
     )
-    parser.add_argument("destination", metavar="DEST", help="folder to write")
+    parser.add_argument("destination", metavar="DEST", type=_path, help="folder to write")
     parser.add_argument("--scans", nargs="+", metavar="8-5", help="only these scans of a folder (default: all)")
     parser.add_argument("--name", default="twin", help="name of the scan of a single .pt file (default: %(default)s)")
     parser.add_argument("--weights", choices=TAGS, help=f"{TAG_HELP} (default: told by the zip's checksum)")
@@ -262,7 +274,9 @@ def _add_demo(verbs) -> None:
         "RANDOM weights, saves and loads it as a published one, and needs no download; it takes about half a minute.",
     )
     _add_weights(parser)
-    parser.add_argument("-o", "--output", metavar="DIR", default="demo", help="folder to write (default: %(default)s)")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=_path, default="demo", help="folder to write (default: %(default)s)"
+    )
     parser.set_defaults(run=_demo)
 
 
@@ -301,11 +315,12 @@ def _add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> Non
             help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
         )
     parser.add_argument(
-        "--perspectives", metavar="NPY", help="z-scored pupil position (x, y), [T, 2] or [2]; default zeros"
+        "--perspectives", metavar="NPY", type=_path, help="z-scored pupil position (x, y), [T, 2] or [2]; default zeros"
     )
     parser.add_argument(
         "--modulations",
         metavar="NPY",
+        type=_path,
         help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
     )
     parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
@@ -321,8 +336,10 @@ def _add_predict(verbs) -> None:
         "gray, 144 x 256 pixels and 30 frames a second; what was done to each is printed. OUT decides the format: .npy "
         "(one video, [frames, units]), .npz (an array for each video, and the table of units) or .zarr (for xarray).",
     )
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help=FORMS)
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="file to write: .npy, .npz or .zarr")
+    parser.add_argument("videos", nargs="+", type=_path, metavar="VIDEO", help=FORMS)
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=_path, required=True, help="file to write: .npy, .npz or .zarr"
+    )
     parser.add_argument("--frames-per-second", type=float, metavar="HZ", help="of the input, where it does not say")
     parser.add_argument("--overwrite", action="store_true", help="replace a file OUT that is there (not a .zarr)")
     _add_weights(parser)
@@ -347,10 +364,13 @@ def _add_screen(verbs) -> None:
     parser.add_argument(
         "stimuli",
         nargs="+",
+        type=_path,
         metavar="STIMULI",
         help=f"a folder of videos, a .npy [S, T, 144, 256], or videos ({FORMS})",
     )
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write, such as screen.zarr")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=_path, required=True, help="folder to write, such as screen.zarr"
+    )
     _add_weights(parser, several=True)
     parser.add_argument(
         "--reduce",
@@ -400,7 +420,7 @@ def _add_tune(verbs) -> None:
         "dots, noise: receptive fields",
     )
     _add_weights(parser, several=True)
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write")
+    parser.add_argument("-o", "--output", metavar="OUT", type=_path, required=True, help="folder to write")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -452,9 +472,11 @@ def _add_synthesize(verbs) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the first stimulus (%(default)s)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="units at once; default: from the memory at hand")
-    parser.add_argument("--clips", nargs="+", metavar="VIDEO", help=f"natural clips to compare with ({FORMS})")
+    parser.add_argument(
+        "--clips", nargs="+", type=_path, metavar="VIDEO", help=f"natural clips to compare with ({FORMS})"
+    )
     parser.add_argument("--no-comparison", action="store_true", help="no figures")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder to write")
+    parser.add_argument("-o", "--output", metavar="OUT", type=_path, required=True, help="folder to write")
     parser.set_defaults(run=_synthesize)
 
 
@@ -473,7 +495,9 @@ def _add_data(verbs) -> None:
         description="Looks at every number of a recording in the released layout: files, shapes, types, scales, what "
         "is missing. Exit code 0: no problems; 1: there are some, and each is said.",
     )
-    check.add_argument("directory", metavar="DIR", help="training data, evaluation data, or a folder that holds them")
+    check.add_argument(
+        "directory", metavar="DIR", type=_path, help="training data, evaluation data, or a folder that holds them"
+    )
     check.add_argument("--window-frames", type=int, default=100, metavar="N", help="of a training window (%(default)s)")
     check.set_defaults(run=_check_data)
     example = actions.add_parser(
@@ -482,7 +506,7 @@ def _add_data(verbs) -> None:
         description="Writes a recording of 18 x 32 pixels, whose responses come from a twin with random weights, a "
         "twin to start from, and a config.toml, so that fnn-jax train can be tried without a mouse or a download.",
     )
-    example.add_argument("directory", metavar="DIR", help="folder to write")
+    example.add_argument("directory", metavar="DIR", type=_path, help="folder to write")
     example.add_argument("--num-units", type=int, default=40, metavar="N", help="%(default)s")
     example.add_argument("--trials", type=int, default=20, metavar="N", help="a fifth is for validation (%(default)s)")
     example.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a trial (%(default)s)")
@@ -510,8 +534,8 @@ def _add_train(verbs) -> None:
         "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv and objectives.png. Killed "
         "at any moment and started again, it goes on from its last checkpoint, to the same result.",
     )
-    parser.add_argument("config", metavar="CONFIG", help=".toml, or a released .yaml")
-    parser.add_argument("-o", "--out", metavar="OUT", help="folder to write; default: that of CONFIG")
+    parser.add_argument("config", metavar="CONFIG", type=_path, help=".toml, or a released .yaml")
+    parser.add_argument("-o", "--out", metavar="OUT", type=_path, help="folder to write; default: that of CONFIG")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -544,12 +568,12 @@ def _add_evaluate(verbs) -> None:
         "was recorded: cc_abs, cc_max, cc_norm, FEVE, single-trial correlation, oracle. Writes OUT/units.csv (a row "
         "for each unit), videos.csv (each video and unit), settings.json and summary.png, .pdf: docs/evaluation.md.",
     )
-    parser.add_argument("twin", metavar="TWIN", help="folder of weights, as --directory of the other verbs")
+    parser.add_argument("twin", metavar="TWIN", type=_path, help="folder of weights, as --directory of the other verbs")
     parser.add_argument(
-        "data", metavar="DATA", help="folder with {stimuli,perspectives,modulations,units}/VIDEO/REPEAT.npy"
+        "data", metavar="DATA", type=_path, help="folder with {stimuli,perspectives,modulations,units}/VIDEO/REPEAT.npy"
     )
     parser.add_argument(
-        "-o", "--output", metavar="OUT", default="evaluation", help="folder to write (default: %(default)s)"
+        "-o", "--output", metavar="OUT", type=_path, default="evaluation", help="folder to write (default: %(default)s)"
     )
     parser.add_argument("--scan", metavar="8-5", help="may be left out where TWIN holds one scan")
     parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)

@@ -164,7 +164,7 @@ def _intervals(texts: Sequence[str]) -> list[tuple[int, int]] | tuple[int, int]:
         pairs = [tuple(map(int, text.split(":"))) for text in texts]
     except ValueError:
         pairs = [()]
-    if any(len(pair) != 2 for pair in pairs):
+    if not pairs or any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"--intervals is {' '.join(texts)}; expected START:STOP in frames, such as 15:45.")
     return pairs if len(pairs) > 1 else pairs[0]
 

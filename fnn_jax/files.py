@@ -142,11 +142,12 @@ FULL = ("No space left", "Disk quota exceeded", "RESOURCE_EXHAUSTED")  # what li
 
 @contextlib.contextmanager
 def explained_full_disk(path: Path) -> Iterator[None]:
-    """Raise ``DiskFullError``, with path and remedy, for whatever a full disk makes of the block."""
+    """Raise ``DiskFullError``, with path and remedy, for whatever a full disk makes of the block.
+
+    Of blocks in one another the outermost is the one to say so: the path is the user's, not that of a hidden folder.
+    """
     try:
         yield
-    except DiskFullError:
-        raise
     except Exception as error:
         number = getattr(error, "errno", None)
         if number not in (errno.ENOSPC, errno.EDQUOT) and not any(sign in str(error) for sign in FULL):

@@ -13,6 +13,7 @@ import numpy as np
 from fnn_jax.config import NetworkConfig
 
 FRAMES_PER_CHECK = 256
+NAMES = ("stimuli", "perspectives", "modulations")
 
 
 class CheckedInputs(NamedTuple):
@@ -54,8 +55,11 @@ def check_inputs(
     config: NetworkConfig,
     traceable: bool = True,
     values: bool = True,
+    names: tuple[str, str, str] = NAMES,
 ) -> CheckedInputs:
     """Check shapes and values of the inputs of ``predict``; without ``values``, shapes and types alone.
+
+    ``names`` are those of the arguments, for messages.
 
     Arrays that JAX is tracing have no values yet; only their shapes and types are checked, where ``traceable``.
 
@@ -67,21 +71,16 @@ def check_inputs(
         raise TypeError(
             "predict, features and step work on values, not inside jax.jit, grad or vmap. Use twin.rollout there."
         )
-    stimuli, stimuli_batch = _check_stimuli(_as_array("stimuli", stimuli), config)
+    stimuli, stimuli_batch = _check_stimuli(names[0], _as_array(names[0], stimuli), config)
     if values:
-        _check_pixels(stimuli)
+        _check_pixels(names[0], stimuli)
     frames = stimuli.shape[0]
-    perspectives, eye_batch = _check_trace(
-        "perspectives", perspectives, frames, config.perspective.eye_features, values
-    )
-    behaviour_features = config.modulation.behaviour_features
-    modulations, behaviour_batch = _check_trace("modulations", modulations, frames, behaviour_features, values)
+    eye_features, behaviour_features = config.perspective.eye_features, config.modulation.behaviour_features
+    perspectives, eye_batch = _check_trace(names[1], perspectives, frames, eye_features, values)
+    modulations, behaviour_batch = _check_trace(names[2], modulations, frames, behaviour_features, values)
 
-    sizes = {
-        name: array.shape[1]
-        for name, array in (("stimuli", stimuli), ("perspectives", perspectives), ("modulations", modulations))
-        if array is not None
-    }
+    arrays = zip(names, (stimuli, perspectives, modulations), strict=True)
+    sizes = {name: array.shape[1] for name, array in arrays if array is not None}
     batch = max(sizes.values())
     if any(size not in (1, batch) for size in sizes.values()):
         raise ValueError(
@@ -100,21 +99,31 @@ def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkCo
     """
     named = {"frame": frame, "perspective": perspective, "modulation": modulation}
     arrays = {name: None if value is None else _as_array(name, value) for name, value in named.items()}
-    shape = None if frame is None else arrays["frame"].shape
-    size = (config.stimulus_height, config.stimulus_width)
-    is_video = shape is not None and len(shape) == 3 and shape[1:] == size
-    if shape is None or len(shape) not in (2, 3, 4) or is_video:
+    shape = () if frame is None else arrays["frame"].shape
+    size, channels = (config.stimulus_height, config.stimulus_width), config.stimulus_channels
+    if shape not in (size, (*size, channels), (*shape[:1], *size, channels)) or 0 in shape:
         one = f"[{size[0]}, {size[1]}] or [{size[0]}, {size[1]}, {config.stimulus_channels}]"
         raise ValueError(
-            f"frame has the shape {shape and list(shape)}; expected one frame, {one}, or for a batch "
+            f"frame has the shape {None if frame is None else list(shape)}; expected one frame, {one}, or for a batch "
             f"[N, {size[0]}, {size[1]}, {config.stimulus_channels}]. Of a video, pass one frame at a time: video[t]."
         )
-    for name in ("perspective", "modulation"):
-        if arrays[name] is not None and arrays[name].ndim not in (1, 2):
+    features = {"perspective": config.perspective.eye_features, "modulation": config.modulation.behaviour_features}
+    for name, count in features.items():
+        array = arrays[name]
+        if array is not None and (array.ndim not in (1, 2) or array.shape[-1] != count or not array.size):
             raise ValueError(
-                f"{name} has the shape {list(arrays[name].shape)}; expected [2] or [N, 2], those of one frame."
+                f"{name} has the shape {list(array.shape)}; expected [{count}] or [N, {count}], those of one frame."
             )
-    return check_inputs(*(None if a is None else a[None] for a in arrays.values()), config, traceable=False)
+    one_frame = (None if a is None else a[None] for a in arrays.values())
+    return check_inputs(*one_frame, config, traceable=False, names=tuple(arrays))
+
+
+def constant_trace(name: str, trace: Any, frames: int) -> Any:
+    """A trace, for every frame where it is one row of numbers."""
+    if trace is None:
+        return None
+    trace = _as_array(name, trace)
+    return np.broadcast_to(trace, (frames, len(trace))) if trace.ndim == 1 else trace
 
 
 def _as_array(name: str, values: Any) -> Any:
@@ -131,10 +140,10 @@ def _as_array(name: str, values: Any) -> Any:
     return array
 
 
-def _check_stimuli(stimuli: Any, config: NetworkConfig) -> tuple[Any, bool]:
+def _check_stimuli(name: str, stimuli: Any, config: NetworkConfig) -> tuple[Any, bool]:
     height, width, channels = config.stimulus_height, config.stimulus_width, config.stimulus_channels
     forms = f"[T, {height}, {width}], [T, {height}, {width}, {channels}] or [T, N, {height}, {width}, {channels}]"
-    got = f"stimuli has the shape {list(stimuli.shape)}; expected {forms}"
+    got = f"{name} has the shape {list(stimuli.shape)}; expected {forms}"
     shape = stimuli.shape
     if stimuli.ndim not in (3, 4, 5):
         remedy = "; one frame needs a time axis: stimuli[None]" if stimuli.ndim == 2 else ""
@@ -158,13 +167,13 @@ def _check_stimuli(stimuli: Any, config: NetworkConfig) -> tuple[Any, bool]:
         raise ValueError(f"{got}, with at least one frame and one video.")
     if stimuli.dtype != np.uint8 and not jnp.issubdtype(stimuli.dtype, jnp.floating):
         raise TypeError(
-            f"stimuli has the dtype {stimuli.dtype}; expected uint8, or floats in [0, 1]. "
-            "Where its values run from 0 to 255: stimuli.astype(np.uint8)."
+            f"{name} has the dtype {stimuli.dtype}; expected uint8, or floats in [0, 1]. "
+            f"Where its values run from 0 to 255: {name}.astype(np.uint8)."
         )
     return stimuli, is_batch
 
 
-def _check_pixels(stimuli: Any) -> None:
+def _check_pixels(name: str, stimuli: Any) -> None:
     if stimuli.dtype == np.uint8 or isinstance(stimuli, jax.core.Tracer):
         return
     for start in range(0, len(stimuli), FRAMES_PER_CHECK):
@@ -174,11 +183,11 @@ def _check_pixels(stimuli: Any) -> None:
             frame = start + int(np.argmin(good.reshape(len(block), -1).all(1)))
             value = block.reshape(-1)[np.argmin(good)]
             if value > 2:
-                remedy = " Where its values run from 0 to 255: stimuli / 255."
+                remedy = f" Where its values run from 0 to 255: {name} / 255."
             else:
-                remedy = "" if np.isnan(value) else " Where that comes from resizing: np.clip(stimuli, 0, 1)."
+                remedy = "" if np.isnan(value) else f" Where that comes from resizing: np.clip({name}, 0, 1)."
             raise ValueError(
-                f"stimuli holds the value {value!s} in frame {frame}; floats are expected to be in [0, 1].{remedy}"
+                f"{name} holds the value {value!s} in frame {frame}; floats are expected to be in [0, 1].{remedy}"
             )
 
 

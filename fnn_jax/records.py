@@ -12,6 +12,7 @@ import filelock
 from fnn_jax.files import explained_full_disk, is_temporary, whole_file
 
 SEAL = "record_sha256"
+REMEDY = "Put the file back from a copy, or give another folder."
 LOCK = ".lock"
 
 
@@ -75,27 +76,26 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps({**record, SEAL: _seal(record)}, indent=1) + "\n")
 
 
-def read_record(path: Path, what: str, error: type[ValueError]) -> dict[str, Any]:
+def read_record(path: Path, what: str, error: type[ValueError], remedy: str = REMEDY) -> dict[str, Any]:
     """A record that ``write_record`` wrote.
 
     Raises:
-        ``error``: it is damaged, or cannot be read.
+        ``error``: it is damaged, or cannot be read; the message ends in ``remedy``.
     """
     try:
         record = json.loads(path.read_text())
         sealed = record.pop(SEAL)
         whole = sealed == _seal(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise error(_damaged(path, what, f"{type(problem).__name__}: {problem}")) from problem
+        raise error(_damaged(path, what, f"{type(problem).__name__}: {problem}", remedy)) from problem
     if not whole:
-        raise error(_damaged(path, what, "it differs from its SHA-256"))
+        raise error(_damaged(path, what, "it differs from its SHA-256", remedy))
     return record
 
 
-def _damaged(path: Path, what: str, why: str) -> str:
+def _damaged(path: Path, what: str, why: str, remedy: str) -> str:
     return (
-        f"{path} is damaged, or of another version of fnn_jax ({why}): what the {what} is of cannot be told. Put the "
-        "file back from a copy, or give another folder."
+        f"{path} is damaged, or of another version of fnn_jax ({why}): what the {what} is of cannot be told. {remedy}"
     )
 
 

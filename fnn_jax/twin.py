@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from flax import nnx
 from tqdm.auto import tqdm
 
 from fnn_jax import sizes
+from fnn_jax.checks import boolean, integer, sequence, shown
 from fnn_jax.config import NetworkConfig
 from fnn_jax.finite import warn_of_responses, warn_of_weights
 from fnn_jax.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import Inputs, Network, NetworkState, Output
+from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import named_parameters, network_from_parameters
 from fnn_jax.provenance import Given, parameters_digest
 from fnn_jax.store import Store, check_table, choose_scan, default_units, save_network
@@ -288,6 +289,7 @@ class Twin:
     ) -> list[np.ndarray]:
         """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
         results: list[np.ndarray] = []
+        progress = None if progress is None else boolean("progress", progress)
         quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
         with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
             for frames, output in self._chunks(checked, periphery, stream, names, precision, chunk_frames):
@@ -320,12 +322,10 @@ class Twin:
         return self._chunks(checked, periphery, stream, self._feature_names(names), precision, chunk_frames)
 
     def _feature_names(self, names: Any) -> tuple[str, ...]:
-        if isinstance(names, str):
-            names = (names,)
-        elif isinstance(names, Iterable):
-            names = tuple(names)
-        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-            raise TypeError(f"names is {names!r}; expected names out of {self.network.feature_names}.")
+        expected = f"names out of {self.network.feature_names}"
+        names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names is {shown(names)}; expected {expected}.")
         return tuple(dict.fromkeys(names))
 
     def _chunks(
@@ -339,13 +339,17 @@ class Twin:
     ) -> Iterator[tuple[slice, Output]]:
         self.network.check_options(stream, periphery, names, precision)
         length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
-        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
-            state = self.init_state(checked.batch)
-        for start in range(0, checked.frames, length):
-            stop = min(start + length, checked.frames)
-            inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
-            state, output = self._rollout(state, inputs, stream, periphery, names, precision)
-            yield slice(start, stop), output
+
+        def chunks():  # what is wrong is said by the call, not when the first chunk is asked for
+            with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+                state = self.init_state(checked.batch)
+            for start in range(0, checked.frames, length):
+                stop = min(start + length, checked.frames)
+                inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
+                state, output = self._rollout(state, inputs, stream, periphery, names, precision)
+                yield slice(start, stop), output
+
+        return chunks()
 
     def rollout(
         self,
@@ -364,6 +368,9 @@ class Twin:
         in one program, so a gradient's memory grows with their number.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        self.network.check_options(stream, periphery, (), precision)
+        if key is not None:
+            check_key(key, checked.batch)
         zeros = jnp.zeros((checked.frames, 1, 1))
         eye = zeros if checked.perspectives is None else jnp.asarray(checked.perspectives)
         behaviour = zeros if checked.modulations is None else jnp.asarray(checked.modulations)
@@ -380,7 +387,7 @@ class Twin:
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """State before the first frame, for ``step``. A pytree of arrays: save it, copy it, continue from it."""
-        return self.network.init_state(batch)
+        return self.network.init_state(integer("batch", batch))
 
     def step(
         self,
@@ -407,7 +414,7 @@ class Twin:
         batch = self._batch_of(state)
         if checked.batch not in (1, batch):
             raise ValueError(
-                f"frame and traces have a batch of {checked.batch}, the state one of {batch}. "
+                f"frame, perspective and modulation have a batch of {checked.batch}, the state one of {batch}. "
                 f"Make the state with init_state({checked.batch})."
             )
         inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
@@ -424,14 +431,17 @@ class Twin:
         shapes = None
         if isinstance(state, NetworkState):
             expected = jax.eval_shape(lambda: self.network.init_state(1))
-            found = [np.shape(leaf)[1:] for leaf in jax.tree.leaves(state._replace(noise=None))]
-            shapes = found if found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)] else None
-        if shapes is None:
+            leaves = jax.tree.leaves(state._replace(noise=None))
+            found = [np.shape(leaf)[1:] for leaf in leaves]
+            good = found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)]
+            good = good and all(hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+            shapes = {len(leaf) for leaf in leaves} if good else None
+        if shapes is None or len(shapes) > 1 or 0 in shapes:
             raise TypeError(
                 f"state is {type(state).__name__}; expected the state of this twin: of init_state(), or that the call "
                 "before returned."
             )
-        return jax.tree.leaves(state)[0].shape[0]
+        return shapes.pop()
 
     def compile(
         self,

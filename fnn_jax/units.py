@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.checks import shown
+
 KEY = ["session", "scan_idx", "unit_id"]  # what makes a unit, within an animal
 
 QUALITY = {
@@ -25,6 +27,7 @@ def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -
     """Rows of a twin's table of units that are asked for, as positions; see ``Twin.select``."""
     if (units is None) == (unit_ids is None):
         raise TypeError("Give either units (readout ids, a boolean mask or a table) or unit_ids.")
+    argument = "units" if unit_ids is None else "unit_ids"
     if unit_ids is not None:
         if "unit_id" not in table:
             raise ValueError("unit_ids are given, but the table of this twin has no column unit_id. Give readout ids.")
@@ -35,20 +38,20 @@ def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -
         rows = _rows_of_mask(table, units)
     elif isinstance(units, pd.MultiIndex):
         rows = _rows_of_index(table, units)
-    elif np.asarray(units).dtype == bool:
-        mask = np.asarray(units)
+    elif _as_ids(units, "units").dtype == bool:
+        mask = _as_ids(units, "units")
         if mask.shape != (len(table),):
             raise ValueError(f"units is a mask of shape {mask.shape}; expected ({len(table)},), one value per unit.")
         rows = np.flatnonzero(mask)
     else:
         rows = _positions(table.index, units, "units")
     if not len(rows):
-        raise ValueError("No unit is selected; a twin has at least one.")
+        raise ValueError(f"{argument} selects no unit; a twin has at least one.")
     return rows
 
 
 def _positions(index: pd.Index, ids: Any, argument: str) -> np.ndarray:
-    ids = np.atleast_1d(np.asarray(ids))
+    ids = np.atleast_1d(_as_ids(ids, argument))
     numbered = pd.api.types.is_integer_dtype(index.dtype)
     if ids.ndim != 1 or (ids.size and numbered and not np.issubdtype(ids.dtype, np.integer)):
         raise TypeError(
@@ -65,6 +68,13 @@ def _positions(index: pd.Index, ids: Any, argument: str) -> np.ndarray:
         )
     _refuse_repeated(ids, argument)
     return rows
+
+
+def _as_ids(ids: Any, argument: str) -> np.ndarray:
+    try:
+        return np.asarray(ids)
+    except ValueError as error:  # lists of several lengths
+        raise TypeError(f"{argument} is {shown(ids)}; expected integers, a boolean mask or a table.") from error
 
 
 def _refuse_repeated(ids: np.ndarray, argument: str) -> None:
@@ -109,7 +119,11 @@ def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame) -> np.ndarray:
         if len(units) and not len(here):
             scans = sorted({f"{s}-{i}" for s, i in zip(units["session"], units["scan_idx"], strict=True)})
             raise ValueError(f"units holds no unit of the scan {session}-{scan_idx}; it holds those of {scans}.")
-        return _positions(pd.Index(table["unit_id"]), here["unit_id"].to_numpy(int), "units")
+        try:
+            ids = here["unit_id"].to_numpy(int)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"units has the column unit_id of {here['unit_id'].dtype}; expected integers.") from error
+        return _positions(pd.Index(table["unit_id"]), ids, "units")
     if {"session", "scan_idx"} & set(units):
         raise ValueError(
             "units names sessions and scans, and the table of this twin does not say which scan it is of. Give readout "

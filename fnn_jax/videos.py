@@ -455,7 +455,7 @@ def _load_array(path: Path) -> Any:
         return _only_array(path, dict(opened.arrays())) if isinstance(opened, zarr.Group) else opened
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.lib.format.open_memmap(path, mode="r")  # which, unlike numpy.load, closes what is none
         with open(path, "rb") as file:  # NumPy does not close a damaged one
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else _only_array(path, loaded)

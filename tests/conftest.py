@@ -1,12 +1,8 @@
 """Strict settings for every test, and the small twin that most of them use."""
 
-import os
-import tempfile
+import compiled  # noqa: F401  before JAX is imported
 
-# The processes of one run of the tests compile nothing twice. Set before JAX is imported; workers inherit it.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="fnn_jax-tests-"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-
+# isort: split
 import bucket
 import jax
 import pytest

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,10 @@ def test_predict(reader, twin, capsys):
     np.testing.assert_array_equal(result["a"], expected)
     assert result["units/readout_id"].tolist() == list(range(7))
 
+    np.save("file.npy", np.load("a.npy"))  # the name of an argument of numpy.savez
+    assert cli.main(["predict", "file.npy", "-o", "file.npz", *weights]) == 0
+    np.testing.assert_array_equal(np.load("file.npz")["file"], expected)
+
     np.save("eye.npy", np.float32([0.3, -0.2]))
     options = ["--units", "5", "2", "--perspectives", "eye.npy", "--periphery", "extend"]
     assert cli.main(["predict", "a.npy", "-o", "one.npy", *weights, *options]) == 0
@@ -128,12 +133,18 @@ def test_predict(reader, twin, capsys):
     assert cli.main(["predict", "a.npy", "-o", "out.zarr", *weights]) == 0
     np.testing.assert_allclose(open_screen("out.zarr").responses[0], expected, rtol=1e-6)
     capsys.readouterr()
+    Path("bytes.npy").write_bytes(bytes(range(256)))
+    np.save("objects.npy", np.array([{}, None], object), allow_pickle=True)
     for arguments, message in (
         (["a.npy", "-o", "out.npz"], "exists already and is kept"),
         (["a.npy", "-o", "out.mat"], "expected a name that ends in .npy, .npz, .zarr"),
         (["a.npy", "b.npy", "-o", "two.npy"], "holds one array, for 2 videos. Use .npz"),
         (["c.mp4", "-o", "c.npy"], "c.mp4 does not exist"),
         (["a.npy", "-o", "c.npy", "--units", "9"], "units holds 1 that this twin does not have"),
+        (["a.npy", "-o", "c.npy", "--perspectives", "no.npy"], "--perspectives is no.npy, which cannot be read"),
+        (["a.npy", "-o", "c.npy", "--perspectives", "bytes.npy"], "--perspectives is bytes.npy, which is no .npy of"),
+        (["a.npy", "-o", "c.npy", "--modulations", "objects.npy"], "--modulations is objects.npy, which is no .npy of"),
+        (["a.npy", "-o", "c.npy", "--modulations", "out.npz"], "--modulations is out.npz, which holds several arrays"),
     ):
         assert cli.main(["predict", *arguments, *weights]) == 1
         error = capsys.readouterr().err

@@ -14,15 +14,6 @@ from fnn_jax import NetworkConfig
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = (
-    *("network.md", "physiology.md", "predict.md", "programs.md", "stimuli.md", "synthesis.md", "training.md"),
-    *("inside_the_network.ipynb", "receptive_fields.ipynb", "synthesis.ipynb", "training.ipynb"),
-)
-
-
-def some_slow(paths, names):
-    """Parameters of which those with these names, which compile a lot, are run by ``make test-slow``."""
-    return [pytest.param(path, marks=[pytest.mark.slow] if path.name in names else []) for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +26,16 @@ def small_folder(tmp_path_factory):
     return reader.furnish(tmp_path_factory.mktemp("notebooks"), NetworkConfig.tiny(6))
 
 
+@pytest.mark.slow  # they compile a lot
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("page", some_slow(PAGES, SLOW), ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_examples_run(page, folder, monkeypatch):
     run(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), page, folder, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("notebook", some_slow(NOTEBOOKS, SLOW), ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run(notebook, small_folder, monkeypatch):
     """On a small network: what a reader sees after the cells is not checked, but that none of them fails."""
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]

@@ -1,6 +1,7 @@
 """Measures of repeated presentations beside plain loops over units; data sets on disk; the command line."""
 
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from faulty import FAULTS, inflict
 from scipy import stats
 
 from fnn_jax import Twin, cli, evaluation
@@ -270,6 +272,32 @@ def test_other_behaviour_predicts_worse(twin, folder):
     assert own["single_trial"] > 0.9 and own["single_trial"] > without["single_trial"] + 0.01
 
 
+def test_saved_and_loaded(network, folder, tmp_path):
+    """Every number as it was; what was changed since is refused by name."""
+    units = pd.DataFrame(
+        {"session": 8, "scan_idx": 5, "unit_id": np.arange(7) + 3}, pd.RangeIndex(7, name="readout_id")
+    )
+    for kind in ("stimuli", "perspectives", "modulations", "units"):
+        (folder / kind / "video0").rename(folder / kind / "007")
+    found = evaluate(Twin(network, units, name="8-5"), folder, burn_in=4)
+    found.table.loc[2, "cc_max"] = np.nan
+    found.save(tmp_path / "out")
+    loaded = evaluation.Evaluation.load(tmp_path / "out")
+    pd.testing.assert_frame_equal(loaded.table, found.table, check_exact=True)
+    pd.testing.assert_frame_equal(loaded.per_video, found.per_video, check_exact=True)
+    assert loaded.settings == found.settings and loaded.statistics is None
+    loaded.save(tmp_path / "again")
+    for name in ("units.csv", "videos.csv", "settings.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    for name, fault in itertools.product(("units.csv", "videos.csv", "settings.json"), FAULTS):
+        damaged = shutil.copytree(tmp_path / "out", tmp_path / f"{fault} {name}")
+        inflict(fault, damaged / name, np.random.default_rng(0))
+        with pytest.raises(evaluation.EvaluationError) as error:
+            evaluation.Evaluation.load(damaged)
+        assert str(damaged) in str(error.value) and name in str(error.value)
+        assert "Evaluate again" in str(error.value) or (fault, name) == ("delete", "settings.json")
+
+
 def test_command_line(twin, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     twin.save("weights")
@@ -452,5 +480,8 @@ def test_broken_weights_are_said(network, folder):
     import jax
 
     broken = Twin(jax.tree.map(lambda array: array * np.float32(np.nan), network))
-    with pytest.raises(ValueError, match="predictions are not finite"):
+    with (
+        pytest.raises(ValueError, match="predictions are not finite"),
+        pytest.warns(UserWarning, match="NaN or infinite"),
+    ):
         evaluate(broken, folder, burn_in=4)

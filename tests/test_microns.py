@@ -447,8 +447,8 @@ def test_select(selected, choice, rows):
     [
         ({}, "Give either units"),
         ({"units": [1], "unit_ids": [11]}, "Give either units"),
-        ({"units": []}, "No unit is selected"),
-        ({"units": np.zeros(5, bool)}, "No unit is selected"),
+        ({"units": []}, "selects no unit"),
+        ({"units": np.zeros(5, bool)}, "selects no unit"),
         ({"units": [0, 7]}, r"units holds 1 that this twin does not have: \[7\]; it has 5, from 0 to 4"),
         ({"unit_ids": [1]}, r"unit_ids holds 1 that this twin does not have: \[1\]; it has 5, from 11 to 55"),
         ({"units": [2, 2]}, r"units names units more than once: \[2\]"),

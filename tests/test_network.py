@@ -49,6 +49,17 @@ def assert_same(ours, theirs, tolerance=5e-5):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+def test_no_frames_and_no_chunk_are_refused(network):
+    inputs, state = make_inputs(2, 1), network.init_state(1)
+    with pytest.raises(ValueError, match="inputs has no frames; expected at least one"):
+        network.rollout(state, frames_of(inputs, 0, 0))
+    with pytest.raises(ValueError, match="chunk_frames is 0; expected a positive integer"):
+        network.rollout(state, inputs, chunk_frames=0)
+    for batch in (0, -1):
+        with pytest.raises(ValueError, match=f"batch is {batch}; expected a positive integer"):
+            network.init_state(batch)
+
+
 def test_the_inputs_matter(network, rollout, whole):
     """Every input moves the responses, so that the comparisons here compare something."""
     inputs, _, output = whole

@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,8 +17,8 @@ PACKAGE = ROOT / "fnn_jax"
 
 # Each module, and what of the package it may import: itself excepted, only what stands below it.
 LAYERS = [
-    {"config", "version", "files", "videos", "program", "tracing"},
-    {"figures", "records"},
+    {"checks", "config", "version", "files", "videos", "program", "tracing"},
+    {"figures", "records", "arrays"},
     {"model.geometry", "model.winograd", "release", "units"},
     {"model.layers"},
     {"model.grouped", "model.pixels", "model.reading", "model.decorrelation"},
@@ -27,6 +28,7 @@ LAYERS = [
     {"model.perspective", "model.modulation", "model.core", "model.readout"},
     {"model.network"},
     {"model.parameters", "sizes"},
+    {"finite", "provenance"},
     {"data.recordings"},
     {"data.evaluation", "data.training"},
     {"data.report"},
@@ -34,7 +36,8 @@ LAYERS = [
     {"store", "inputs", "download"},
     {"twin", "cache"},
     {"screen.source", "screen.reduction", "screen.results"},
-    {"screen.predictor", "screen.store"},
+    {"screen.predictor", "screen.checksums"},
+    {"screen.store"},
     {"screen.work"},
     {"screen.run"},
     {"properties", "compilation"},
@@ -51,7 +54,7 @@ LAYERS = [
     {"synthesis.run"},
     {"training.recipe", "training.figures"},
     {"training.config", "training.windows", "training.optimizer"},
-    {"training.objective"},
+    {"training.objective", "training.streams"},
     {"training.step"},
     {"training.checkpoints"},
     {"training.features", "training.result"},
@@ -161,8 +164,16 @@ def test_convert_has_one_name():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    """As ``make wheel`` builds it: from the source distribution, so that what an earlier build left does not enter."""
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("fnn_jax", "convert"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    stale = source / "build" / "lib" / "fnn_jax" / "removed.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("# a module that is no longer there\n")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 

@@ -175,7 +175,7 @@ def test_only_a_cpu_rounds_by_hand(monkeypatch):
 
 
 def test_unknown_names_and_float64(network):
-    expected = r"precision is 'float16'; expected one of \('float32', 'tensorfloat32', 'bfloat16'\)"
+    expected = r"precision is 'float16'; expected one of 'float32', 'tensorfloat32', 'bfloat16'"
     with pytest.raises(ValueError, match=expected):
         network.rollout(network.init_state(1), INPUTS, precision="float16")
     with jax.enable_x64(True):

@@ -1,5 +1,6 @@
 """Protocols on a small twin: from the stimulus to the table, the figures and the command line."""
 
+import functools
 import json
 
 import numpy as np
@@ -133,6 +134,30 @@ def test_bad_protocols(twin, display):
         physiology.Protocol(
             "early", display, [lambda: stimuli.gratings(display, spatial_frequencies=[0.02], off_s=0)], None
         )
+
+
+def test_own_protocols_are_drawn(twin, display, tmp_path):
+    """With a curve over named conditions, and without any; they ended in a bare KeyError before."""
+    movies = [
+        functools.partial(
+            stimuli.gratings, display, directions=[angle], spatial_frequencies=[0.02], off_s=0.5, on_s=0.3
+        )
+        for angle in (0, 90)
+    ]
+
+    def measure(protocol, responses):
+        table = pd.DataFrame({"preference": responses[0] - responses[1]})
+        return physiology.Measured(table, {"curve": responses}, pd.Index(["right", "up"], name="motion"))
+
+    def bare(protocol, responses):
+        return physiology.Measured(pd.DataFrame({"mean": responses.mean(0)}), {})
+
+    for name, function in (("mine", measure), ("bare", bare)):
+        result = physiology.Protocol(name, display, movies, function).run(twin, batch_size=2, progress=False)
+        figure = figures.unit_report(result, 2, tmp_path / f"{name}.png")
+        assert figure.axes[0].get_xlabel() == ("motion" if name == "mine" else "interval")
+        figures.scan_summary(result, tmp_path / f"{name}-all.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000 and (tmp_path / f"{name}-all.png").exists()
 
 
 def test_features(twin, tmp_path):

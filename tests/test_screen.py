@@ -182,7 +182,7 @@ def test_what_can_be_known_stops_before_the_start(screen, videos, monkeypatch, t
         (videos, {"ids": ["a"]}, "ids holds 1 names for 6 stimuli"),
         (videos, {"perspectives": np.zeros((5, FRAMES, 2))}, "perspectives holds 5 traces for 6 stimuli"),
         (videos, {"perspectives": np.zeros((4, 2))}, "perspectives has 4 frames and stimuli has 11"),
-        (videos, {"modulations": {"0": np.zeros(2)}}, "there is no trace of this id"),
+        (videos, {"modulations": {"0": np.zeros(2)}}, "modulations has no trace of this id"),
         (tmp_path / "none", {}, "none"),
         ((v for v in ()), {}, "stimuli holds none"),
     ):
@@ -294,7 +294,7 @@ def test_a_generator_may_use_its_array_again(screen, videos, expected):
 
 def test_a_wrong_item_of_a_generator_is_recorded(screen, videos):
     stimuli = (Stimulus(video, id=name) for video, name in zip(videos, "abc", strict=False))
-    with pytest.warns(UserWarning, match="b: there is no trace of this id"):
+    with pytest.warns(UserWarning, match="b: perspectives has no trace of this id"):
         dataset = screen(stimuli, perspectives={"a": [0.0, 0.0], "c": [0.0, 0.0]})
     assert dataset.done.values.tolist() == [1, 2, 1] and dataset.stimulus.values.tolist() == ["a", "b", "c"]
     with pytest.raises(TypeError, match=r"one Stimulus; expected several: \[stimulus\]"):

@@ -444,6 +444,21 @@ def test_videos_images_and_timed_frames(tmp_path):
         stimuli.images(SMALL, tmp_path / "empty")
 
 
+def test_images_of_a_folder_come_in_the_order_of_their_numbers(tmp_path, monkeypatch):
+    """The hidden ones are left out, and ``~`` is the home folder."""
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for level, name in enumerate(("1.png", "10.png", "2.png", ".hidden.png")):
+        Image.fromarray(np.full((18, 32), 20 * level, np.uint8)).save(folder / name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shown = stimuli.images(SMALL, "~/pictures", on_s=0.1)
+    assert shown.intervals["image"].tolist() == ["1.png", "2.png", "10.png"]
+    with pytest.raises(FileNotFoundError, match="missing does not exist; expected a folder of images"):
+        stimuli.images(SMALL, tmp_path / "missing")
+
+
 def test_movies_and_intervals():
     table = pd.DataFrame({"onset_s": [0.1, 0.5], "offset_s": [0.5, 1.0]})
     assert stimuli.frame_spans(table).tolist() == [[3, 15], [15, 30]]  # 0.5 s is frame 15, which belongs to the second
@@ -475,17 +490,17 @@ def test_movies_and_intervals():
         ),
         (lambda: stimuli.grating(MONITOR, spatial_frequency=0.7), r"cycles/deg.*Nyquist frequency of pixels of 0.8"),
         (lambda: stimuli.grating(MONITOR, temporal_frequency=15), "temporal_frequency is 15 Hz; expected less than 15"),
-        (lambda: stimuli.grating(MONITOR, contrast=1.2), "contrast is 1.2; expected at least 0, at most 1"),
+        (lambda: stimuli.grating(MONITOR, contrast=1.2), "contrast is 1.2; expected a number from 0 to 1"),
         (lambda: stimuli.grating(MONITOR, mean=0.8), "mean is 0.8"),
         (lambda: stimuli.grating(MONITOR, direction=np.nan), "direction is nan"),
         (lambda: stimuli.grating(MONITOR, diameter=5, center=(100, 0)), "nothing of this aperture is on the monitor"),
         (lambda: stimuli.grating(MONITOR, diameter=5, inner_diameter=9), "inner_diameter is 9; expected less"),
         (lambda: stimuli.grating(MONITOR, waveform="saw"), "waveform is 'saw'"),
-        (lambda: stimuli.gratings(MONITOR, directions=[]), "direction: no value is given"),
+        (lambda: stimuli.gratings(MONITOR, directions=[]), "directions is empty"),
         (lambda: stimuli.gratings(MONITOR, spatial_frequencies=[0.1, 0.9]), "spatial_frequency is 0.9"),
         (lambda: stimuli.gratings(MONITOR, on_s=0), "on_s is 0; expected seconds"),
         (lambda: stimuli.gratings(MONITOR, repeats=0), "repeats is 0"),
-        (lambda: stimuli.gabor(MONITOR, sigma=0), "sigma is 0; expected more than 0"),
+        (lambda: stimuli.gabor(MONITOR, sigma=0), "sigma is 0; expected a number above 0"),
         (lambda: stimuli.gaussian_dots(MONITOR, [(0, 0), (0, 70)]), "outside the monitor"),
         (lambda: stimuli.white_noise(MONITOR, check=0.2), r"check is 0.2 deg, 0.2\d pixels"),
         (lambda: stimuli.white_noise(MONITOR, rate_hz=8), "rate_hz is 8; expected 30 divided by a whole number"),
@@ -497,12 +512,12 @@ def test_movies_and_intervals():
         (lambda: stimuli.trippy(MONITOR, temporal_frequency=20), "temporal_frequency is 20"),
         (lambda: stimuli.dot_kinematogram(MONITOR, "spiral"), "motion is 'spiral'"),
         (lambda: stimuli.dot_kinematogram(MONITOR, coherence=2), "coherence is 2"),
-        (lambda: stimuli.moving_bars(MONITOR, speed=0), "speed 0"),
+        (lambda: stimuli.moving_bars(MONITOR, speed=0), "speed is 0"),
         (lambda: stimuli.moving_bars(MONITOR, contrast=2), "contrast is 2 on a background"),
         (lambda: stimuli.looming_discs(SMALL), "looming discs grow in degrees"),
         (lambda: stimuli.looming_discs(MONITOR, start=80), "expected 0 < start < stop"),
         (lambda: stimuli.chirp(MONITOR, frequencies=(1, 20)), "frequencies has 20 Hz"),
-        (lambda: stimuli.flashes(MONITOR, [2]), r"expected \[0, 1\]"),
+        (lambda: stimuli.flashes(MONITOR, [2]), r"levels\[0\] is 2; expected a number from 0 to 1"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(make, message):

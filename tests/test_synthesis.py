@@ -436,6 +436,7 @@ def test_not_a_number_stops_and_keeps_the_best(twin, found):
     np.testing.assert_allclose(broken.final_loss, np.nanmin(broken.losses), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_converged_targets_stop(twin):
     options = QUICK | {"steps": 300, "optimizer": optax.sgd(0.0)}
     found = synthesis.synthesize(twin, [4, 1], **options, tolerance=1e-6)
@@ -498,6 +499,7 @@ def test_bad_input(twin):
             make()
 
 
+@pytest.mark.slow
 def test_command(twin, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     twin.save("weights")

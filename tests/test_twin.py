@@ -169,6 +169,7 @@ def test_predict_is_refused_inside_a_trace_and_survives_one(video):
     np.testing.assert_array_equal(twin.predict(video[:2]), expected)
 
 
+@pytest.mark.slow
 def test_float64_twin(video, network):
     with jax.enable_x64(True):
         twin = Twin(jax.tree.map(lambda a: a.astype(np.float64), network))

@@ -3,6 +3,7 @@
 >>> evaluation = evaluate(twin, EvaluationData("evaluation_data"))
 >>> evaluation.table[["cc_abs", "cc_max", "cc_norm"]]
 >>> evaluation.save("results")
+>>> evaluation = Evaluation.load("results")  # later; what is damaged is refused
 """
 
 from fnn_jax.evaluation import figures
@@ -16,11 +17,12 @@ from fnn_jax.evaluation.metrics import (
     oracle,
     single_trial_correlation,
 )
-from fnn_jax.evaluation.run import Evaluation, evaluate
+from fnn_jax.evaluation.run import Evaluation, EvaluationError, evaluate
 from fnn_jax.evaluation.statistics import PredictionStatistics, ResponseStatistics, Statistics
 
 __all__ = [
     "Evaluation",
+    "EvaluationError",
     "PredictionStatistics",
     "ResponseStatistics",
     "Statistics",

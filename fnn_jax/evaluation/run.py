@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-import json
+import hashlib
+import io
 import math
 import os
 import warnings
@@ -15,13 +16,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from fnn_jax import sizes
+from fnn_jax import checks, sizes
 from fnn_jax.checks import boolean, integer
 from fnn_jax.data.evaluation import EvaluationData, Repeat
 from fnn_jax.evaluation import figures
 from fnn_jax.evaluation.metrics import format_responses
 from fnn_jax.evaluation.statistics import Statistics
-from fnn_jax.files import refuse_existing, whole_directory
+from fnn_jax.files import file_digest, refuse_existing, whole_directory
+from fnn_jax.records import read_record, write_record
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.twin import Twin
 from fnn_jax.units import KEY
@@ -29,7 +31,13 @@ from fnn_jax.version import __version__
 
 MEASURES = ("cc_abs", "cc_max", "cc_norm", "feve", "fev", "single_trial", "oracle")
 FILES = ("units.csv", "videos.csv", "settings.json", "summary.png", "summary.pdf")
+TABLES, SETTINGS = ("units.csv", "videos.csv"), "settings.json"
+REMEDY = "Evaluate again, with the same twin and data, and overwrite the folder."
 BURN_IN = 10  # frames; the network's state starts anew with each video
+
+
+class EvaluationError(ValueError):
+    """A folder that does not hold an evaluation, or a damaged one; the message says why and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +51,13 @@ class Evaluation:
         per_video: the same measures of each video alone, a row for each video and unit.
         settings: what was evaluated and how; JSON can hold it.
         statistics: of all videos; those of several evaluations of the same units, of other videos, add up.
+            None: they were loaded from a folder, which does not hold them.
     """
 
     table: pd.DataFrame
     per_video: pd.DataFrame
     settings: dict[str, Any]
-    statistics: Statistics
+    statistics: Statistics | None
 
     def __repr__(self) -> str:
         medians = ", ".join(f"{name} {value:.3f}" for name, value in self.medians().items())
@@ -60,7 +69,7 @@ class Evaluation:
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write a folder: ``units.csv``, ``videos.csv`` (each video and unit), ``settings.json``, ``summary.png``
-        and ``.pdf``.
+        and ``.pdf``. The settings hold the SHA-256 of both tables, and their own, which ``load`` compares.
 
         Raises:
             FileExistsError: something is at ``path``, and ``overwrite`` is not set, or it is no folder of results.
@@ -72,9 +81,41 @@ class Evaluation:
         with whole_directory(path, overwrite) as folder:
             self.table.to_csv(folder / "units.csv")
             self.per_video.to_csv(folder / "videos.csv", index=False)
-            (folder / "settings.json").write_text(json.dumps(settings, indent=1) + "\n")
+            write_record(
+                folder / SETTINGS, {**settings, "sha256": {name: file_digest(folder / name) for name in TABLES}}
+            )
             for suffix in (".png", ".pdf"):
                 figures.summary(self.table, folder / f"summary{suffix}", title=title)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Evaluation":
+        """An evaluation from the folder that ``save`` wrote, every number as it was; without ``statistics``.
+
+        Raises:
+            EvaluationError: there is none, or it is damaged; the file is named.
+        """
+        path = Path(path).expanduser().absolute()
+        if not (path / SETTINGS).exists():
+            raise EvaluationError(
+                f"{path} holds no evaluation: there is no {SETTINGS}. Give a folder that Evaluation.save, or "
+                "`fnn-jax evaluate`, wrote."
+            )
+        settings = read_record(path / SETTINGS, "evaluation", EvaluationError, REMEDY)
+        digests = settings.pop("sha256", {})
+        table, per_video = (_read_table(path / name, digests.get(name)) for name in TABLES)
+        return cls(table.set_index("readout_id"), per_video, settings, None)
+
+
+def _read_table(path: Path, sha256: str | None) -> pd.DataFrame:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read: {error.strerror or error}. {REMEDY}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise EvaluationError(f"{path} differs from its SHA-256: it was changed or is damaged. {REMEDY}")
+    # Names of videos stay text, and Python reads numbers as they were, which pandas does in some versions alone.
+    numbers = dict.fromkeys((*MEASURES, "num_repeats"), lambda text: float(text or "nan"))
+    return pd.read_csv(io.BytesIO(content), converters={"video": str, **numbers})
 
 
 def check_output(path: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -128,9 +169,11 @@ def evaluate(
     """
     if not isinstance(twin, Twin):
         raise TypeError(f"twin is {type(twin).__name__}; expected Twin, such as Twin.load(folder).")
-    data = data if isinstance(data, EvaluationData) else EvaluationData(data)
+    data = data if isinstance(data, EvaluationData) else EvaluationData(checks.path("data", data))
     burn_in = integer("burn_in", burn_in, 0)
     behaviour = boolean("behaviour", behaviour)
+    devices = None if devices is None else checks.devices("devices", devices)
+    progress = None if progress is None else boolean("progress", progress)
     columns = _columns(twin, data)
     _check(twin, data, burn_in)
     if units is not None:

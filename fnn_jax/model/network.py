@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from fnn_jax.checks import integer, one_of
+from fnn_jax.checks import integer, one_of, shown
 from fnn_jax.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
 from fnn_jax.model.layers import (
@@ -134,6 +134,8 @@ class Network(nnx.Module):
         """
 
         batch = integer("batch", batch)
+        if key is not None:
+            check_key(key, batch)
 
         def stack(tree):
             shape = (batch, self.config.num_streams)
@@ -237,18 +239,24 @@ class Network(nnx.Module):
 
         return jnp.moveaxis(_map(video, (jnp.moveaxis(maps, 1, 0), noise)), 0, 1)
 
-    def check_options(self, stream: Any, periphery: str, features: Sequence[str], precision: str = "float32") -> None:
+    def check_options(self, stream: Any, periphery: Any, features: Sequence[str], precision: Any = "float32") -> None:
         """Raise what ``rollout`` raises for these options."""
         one_of("periphery", periphery, PERIPHERIES)
         if stream is not None and not isinstance(stream, jax.core.Tracer):
             expected = f"expected None or an index from 0 to {self.config.num_streams - 1}"
-            if isinstance(stream, bool) or not hasattr(stream, "__index__"):
-                raise TypeError(f"stream is {stream!r}; {expected}.")
-            if not 0 <= operator.index(stream) < self.config.num_streams:
-                raise ValueError(f"stream is {operator.index(stream)}; {expected}.")
+            try:
+                index = None if isinstance(stream, bool | np.bool_) else operator.index(stream)
+            except TypeError:
+                index = None
+            if index is None:
+                raise TypeError(f"stream is {shown(stream)}; {expected}.")
+            if not 0 <= index < self.config.num_streams:
+                raise ValueError(f"stream is {shown(index)}; {expected}.")
         unknown = [name for name in features if name not in self.feature_names]
         if unknown:
-            raise ValueError(f"features has unknown names {unknown}; expected names out of {self.feature_names}.")
+            raise ValueError(
+                f"features has unknown names {shown(unknown)}; expected names out of {self.feature_names}."
+            )
         one_of("precision", precision, PRECISIONS)
         dtype = self.perspective.monitor.center.dtype
         if precision != "float32" and dtype != jnp.float32:
@@ -304,6 +312,15 @@ class Network(nnx.Module):
         features = {n: jnp.moveaxis(a, 1 if n == "retina" else 2, 0) for n, a in features.items()}
         readout = jnp.moveaxis(readout, 1, 0)
         return NetworkState(*new_state, state.noise), Output(self.responses(readout), readout, features)
+
+
+def check_key(key: Any, batch: int) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what random draws of so many videos cannot be made of."""
+    expected = f"expected None, a key of jax.random.key, or {batch} of them, one for each video"
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"key is {shown(key)}; {expected}.")
+    if key.shape not in ((), (batch,)):
+        raise ValueError(f"key has the shape {list(key.shape)}; {expected}.")
 
 
 def _select(tree, index, axis):

@@ -8,7 +8,7 @@
 
 from fnn_jax.physiology import curves, figures, protocols
 from fnn_jax.physiology.features import record_features
-from fnn_jax.physiology.protocol import Protocol, Result, save_result
+from fnn_jax.physiology.protocol import Measured, Protocol, Result, save_result
 from fnn_jax.physiology.receptive_fields import (
     dot_masks,
     dot_receptive_fields,
@@ -23,6 +23,7 @@ from fnn_jax.physiology.tuning import gdsi, gosi, interval_responses, permutatio
 from fnn_jax.physiology.von_mises import direction_selectivity, von_mises_curve
 
 __all__ = [
+    "Measured",
     "Protocol",
     "Result",
     "curves",

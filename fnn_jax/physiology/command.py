@@ -52,7 +52,7 @@ def _protocol(options: argparse.Namespace, twins: Sequence[Twin]) -> Protocol:
             raise ValueError(f"--set has {text!r}; the protocol {options.protocol} has: {listed}.")
         try:
             chosen[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # such as that of an integer of many digits
             chosen[name] = value
     if "center" in known and "center" not in chosen:
         x, y = readout_center(twins[0], display)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.checks import shown
 from fnn_jax.tracing import traced_digest
 
 
@@ -53,9 +54,9 @@ def check_reduction(reduce: Any) -> None:
     )
     if isinstance(reduce, str):
         if reduce not in RUNNING:
-            raise ValueError(f"reduce is {reduce!r}; {expected}.")
+            raise ValueError(f"reduce is {shown(reduce)}; {expected}.")
     elif reduce is not None and not callable(reduce):
-        raise TypeError(f"reduce is {reduce!r}; {expected}.")
+        raise TypeError(f"reduce is {shown(reduce)}; {expected}.")
 
 
 def result_shape(reduce: Callable, span: tuple[int, int], dtype: Any) -> tuple[int, ...]:

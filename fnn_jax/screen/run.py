@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from fnn_jax.checks import integer, one_of
+from fnn_jax import checks
+from fnn_jax.checks import boolean, integer, one_of
 from fnn_jax.finite import warn_of_responses
 from fnn_jax.screen.predictor import Predictor
 from fnn_jax.screen.reduction import check_reduction, describe, result_shape
@@ -72,14 +73,15 @@ class Screen:
         errors: str = "record",
         progress: bool | None = None,
     ):
-        self.twins = [twins] if isinstance(twins, Twin) else list(twins)
-        _check_twins(self.twins)
+        self.twins = _checked_twins(twins)
         check_reduction(reduce)
         if intervals is not None and reduce is None:
             raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
         one_of("errors", errors, ERRORS)
         batch_size = None if batch_size is None else integer("batch_size", batch_size)
         chunk_frames = None if chunk_frames is None else integer("chunk_frames", chunk_frames)
+        devices = None if devices is None else checks.devices("devices", devices)
+        progress = None if progress is None else boolean("progress", progress)
         self.twins[0].network.check_options(stream, periphery, (), precision)
         stream = None if stream is None else operator.index(stream)
         self.reduce, self.errors, self.progress = reduce, errors, progress
@@ -122,6 +124,7 @@ class Screen:
             TypeError, ValueError: stimuli that are seen to be wrong before the start, all of them reported together.
             ScreenError: something else is at ``out``; it is kept.
         """
+        out = None if out is None else checks.path("out", out)
         source = Source(
             stimuli,
             self.twins[0].config,
@@ -132,8 +135,8 @@ class Screen:
             fit=fit,
         )
         source.check()
-        predictor = self._current_predictor()
         first = source.first()
+        predictor = self._current_predictor()
         results = {
             "settings": self._settings(first, predictor, fit),
             "record": {
@@ -254,9 +257,10 @@ class Screen:
         return table[["scan", *(name for name in table if name != "scan")]]
 
 
-def _check_twins(twins: Sequence[Twin]) -> None:
-    if not twins:
-        raise ValueError("twins is empty; expected a twin, or several.")
+def _checked_twins(twins: Any) -> list[Twin]:
+    if isinstance(twins, Twin):
+        return [twins]
+    twins = checks.sequence("twins", twins, "a twin, or several, such as microns.scan(8, 5)[0]")
     for twin in twins:
         if not isinstance(twin, Twin):
             raise TypeError(f"twins holds {type(twin).__name__}; expected Twin, such as microns.scan(8, 5)[0].")
@@ -269,3 +273,4 @@ def _check_twins(twins: Sequence[Twin]) -> None:
         raise ValueError(
             f"twins {others} have another architecture or precision than {twins[0].name}; screen them apart."
         )
+    return twins

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn_jax import videos
+from fnn_jax import checks, videos
+from fnn_jax.checks import one_of, shown
 from fnn_jax.config import NetworkConfig
-from fnn_jax.inputs import CheckedInputs, check_inputs
+from fnn_jax.inputs import CheckedInputs, check_inputs, constant_trace
 
 Intervals = tuple[tuple[int, int], ...]
 SHOWN = 5  # problems that a message lists
@@ -82,10 +83,10 @@ class Source:
         intervals: Intervals | None = None,
         fit: str = "crop",
     ):
-        self.config, self.intervals, self.fit = config, intervals, fit
+        self.config, self.intervals, self.fit = config, intervals, one_of("fit", fit, videos.FITS)
         self.size = (config.stimulus_height, config.stimulus_width)
         self.traces = {
-            name: {str(key): trace for key, trace in traces.items()} if isinstance(traces, Mapping) else traces
+            name: _checked_traces(name, traces)
             for name, traces in (("perspectives", perspectives), ("modulations", modulations))
         }
         self._stimuli: Any = None  # what items can be had from by number
@@ -103,17 +104,19 @@ class Source:
         if isinstance(stimuli, Stimulus):
             raise TypeError("stimuli is one Stimulus; expected several: [stimulus].")
         if isinstance(stimuli, str | os.PathLike):
-            path = Path(stimuli).expanduser()
+            path = checks.path("stimuli", stimuli)
             array = None
             if path.is_file() and path.suffix == ".npy":
-                with contextlib.suppress(ValueError, OSError):  # else it is told as a video that cannot be read
-                    array = np.load(path, mmap_mode="r", allow_pickle=False)
+                with contextlib.suppress(Exception):  # of many kinds; it is told as a video that cannot be read
+                    array = np.lib.format.open_memmap(path, mode="r")
             if array is not None and array.ndim > 3:
                 return self._reader(array)
             self._stimuli = [path] if videos.is_video(path) else videos.find_videos(path)
             return self._stimuli.__getitem__, [path.name for path in self._stimuli]
         if isinstance(stimuli, Mapping):
             keys = list(stimuli)
+            if not keys:
+                raise ValueError("stimuli holds none; expected at least one.")
             self._stimuli = stimuli
             return (lambda index: stimuli[keys[index]]), [str(key) for key in keys]
         if hasattr(stimuli, "shape"):
@@ -141,9 +144,12 @@ class Source:
     def _names(self, ids: Any, own: list[str] | None) -> list[str] | None:
         if ids is None and own is None:
             return None
-        ids = own if ids is None else ids
+        given = ids = own if ids is None else ids
         if self.count is None:
             raise ValueError("ids are given for a generator; let it yield Stimulus(frames, id=...) instead.")
+        ids = [] if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__") else list(ids)
+        if not ids or not all(isinstance(each, str | int | np.integer | os.PathLike) for each in ids):
+            raise TypeError(f"ids is {shown(given)}; expected a name for each stimulus.")
         ids = [str(each) for each in ids]
         if len(ids) != self.count:
             raise ValueError(f"ids holds {len(ids)} names for {self.count} stimuli; expected one for each.")
@@ -236,7 +242,7 @@ class Source:
         stimulus = item if isinstance(item, Stimulus) else Stimulus(item)
         name = self._id(item, index)
         traces = {
-            key: _trace(traces, index, name) if getattr(stimulus, key) is None else getattr(stimulus, key)
+            key: _trace(key, traces, index, name) if getattr(stimulus, key) is None else getattr(stimulus, key)
             for key, traces in self.traces.items()
         }
         return stimulus._replace(id=name, **traces)
@@ -258,12 +264,13 @@ class Source:
             frames = np.array(frames) if self.count is None else np.asarray(frames)
         elif hasattr(frames, "shape"):
             frames = np.broadcast_to(np.zeros((), frames.dtype), frames.shape)  # its values are not read
-        if len(np.shape(frames)) > 4:
+        if not 0 < len(np.shape(frames)) <= 4:
             raise ValueError(
-                f"the video has the shape {list(np.shape(frames))}; expected one video, without batch axis."
+                f"the video has the shape {list(np.shape(frames))}; expected one video, [T, H, W] or [T, H, W, C], "
+                "without batch axis."
             )
         length = len(frames)
-        traces = [_constant(trace, length) for trace in (item.perspectives, item.modulations)]
+        traces = [constant_trace(name, getattr(item, name), length) for name in ("perspectives", "modulations")]
         if self.count is None:
             traces = [None if trace is None else np.array(trace) for trace in traces]
         inputs = check_inputs(frames, *traces, self.config, traceable=False, values=values)
@@ -293,7 +300,7 @@ def as_intervals(intervals: Any) -> Intervals:
     array = array[None] if array.shape == (2,) else array
     if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not np.issubdtype(array.dtype, np.integer):
         raise TypeError(
-            f"intervals is {intervals!r}; expected pairs of frame numbers such as (15, 45) or [(0, 15), ...]."
+            f"intervals is {shown(intervals)}; expected pairs of frame numbers such as (15, 45) or [(0, 15), ...]."
         )
     for start, stop in array:
         if not 0 <= start < stop:
@@ -314,22 +321,30 @@ def _names_of(stimuli: Any) -> list[str] | None:
     return [str(index) for index in range(len(stimuli))] if hasattr(stimuli, "shape") else None
 
 
+def _checked_traces(name: str, traces: Any) -> Any:
+    if isinstance(traces, Mapping):
+        return {str(key): trace for key, trace in traces.items()}
+    is_list = hasattr(traces, "__len__") and hasattr(traces, "__getitem__") and getattr(traces, "ndim", 1) > 0
+    if traces is not None and not is_list:
+        raise TypeError(f"{name} is {shown(traces)}; expected an array, or one for each stimulus.")
+    return traces
+
+
 def _is_list(traces: Any) -> bool:
     """Whether there is one trace for each stimulus."""
     if traces is None or isinstance(traces, Mapping):
         return False
-    return hasattr(traces, "__len__") and len(traces) > 0 and np.ndim(traces[0]) == 2
+    try:
+        return hasattr(traces, "__len__") and len(traces) > 0 and np.ndim(traces[0]) == 2
+    except ValueError:  # rows of several lengths
+        return False
 
 
-def _trace(traces: Any, index: int, name: str) -> Any:
+def _trace(argument: str, traces: Any, index: int, name: str) -> Any:
     if isinstance(traces, Mapping):
         if name not in traces:
-            raise ValueError(f"there is no trace of this id among {sorted(map(str, traces))[:SHOWN]}.")
+            raise ValueError(f"{argument} has no trace of this id, only of {sorted(map(str, traces))[:SHOWN]}.")
         return traces[name]
     if _is_list(traces) and index >= len(traces):
-        raise ValueError(f"there are traces for {len(traces)} stimuli only.")
+        raise ValueError(f"{argument} holds traces for {len(traces)} stimuli only.")
     return traces[index] if _is_list(traces) else traces
-
-
-def _constant(trace: Any, frames: int) -> Any:
-    return np.broadcast_to(trace, (frames, len(trace))) if trace is not None and np.ndim(trace) == 1 else trace

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.checks import integer, shown
 from fnn_jax.model import geometry
 
 HZ = 30  # frames per second of the network
@@ -43,6 +44,8 @@ class Display:
         Distances are angles between rays, so a disc of 20 degrees is one wherever it is, and a grating has its spatial
         frequency everywhere.
         """
+        if not (twin is None or (hasattr(twin, "config") and hasattr(twin, "network"))):
+            raise TypeError(f"twin is {shown(twin)}; expected a Twin, or None.")
         if twin is None:
             rays = np.array([0, 0, 0.5]) + np.pad(geometry.isotropic_grid(144, 256), ((0, 0), (0, 0), (0, 1)))
             return SphericalDisplay(rays)
@@ -62,7 +65,7 @@ class Display:
     @staticmethod
     def in_pixels(height: int = 144, width: int = 256) -> "FlatDisplay":
         """Lengths in pixels, spatial frequencies in cycles per pixel."""
-        return FlatDisplay(height, width, "px", 1.0)
+        return FlatDisplay(integer("height", height), integer("width", width), "px", 1.0)
 
     def __repr__(self) -> str:
         across, down = self.extent
@@ -107,8 +110,8 @@ class Display:
         """The display whose pixels are blocks of ``size`` x ``size`` pixels; the last ones may be cut."""
         raise NotImplementedError
 
-    def pixel_of(self, point: tuple[float, float]) -> tuple[int, int]:
-        """Row and column of the pixel nearest to a position.
+    def pixel_of(self, point: tuple[float, float], name: str = "the position") -> tuple[int, int]:
+        """Row and column of the pixel nearest to a position; ``name`` is what a message calls it.
 
         Raises:
             ValueError: it lies outside the monitor.
@@ -118,10 +121,16 @@ class Display:
         if distance[row, column] > self.unit_per_pixel:
             across, down = self.extent
             raise ValueError(
-                f"the position {tuple(map(float, point))} lies outside the monitor, which covers about "
+                f"{name} {tuple(map(float, point))} lies outside the monitor, which covers about "
                 f"{across:.0f} x {down:.0f} {self.unit} around (0, 0)."
             )
         return int(row), int(column)
+
+
+def require_display(display: Any) -> None:
+    """Raise ``TypeError`` for what is no display."""
+    if not isinstance(display, Display):
+        raise TypeError(f"display is {shown(display)}; expected one, such as Display.of(twin).")
 
 
 class SphericalDisplay(Display):

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax import checks
+from fnn_jax.checks import integer, number, numbers, one_of, point, sequence
+from fnn_jax.stimuli.display import HZ, Display, require_display
 from fnn_jax.stimuli.gratings import combinations, in_order
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in, one_after_another
 
@@ -17,6 +19,8 @@ def grid_positions(
     display: Display, columns: int = 15, rows: int = 7, reach: float = REACH
 ) -> list[tuple[float, float]]:
     """Positions (x, y) that cover the monitor evenly, on the screen; 105 of them unless asked otherwise."""
+    require_display(display)
+    columns, rows, reach = integer("columns", columns), integer("rows", rows), number("reach", reach)
     row = (display.height - 1) / 2 + np.linspace(-1, 1, rows) * reach * display.height / 2 * (rows > 1)
     column = (display.width - 1) / 2 + np.linspace(-1, 1, columns) * reach * display.width / 2 * (columns > 1)
     x, y = display.positions(np.repeat(row, columns), np.tile(column, rows))
@@ -44,11 +48,14 @@ def gaussian_dots(
     Raises:
         ValueError: a position outside the monitor.
     """
-    positions = grid_positions(display) if positions is None else positions
+    require_display(display)
+    positions = grid_positions(display) if positions is None else sequence("positions", positions, "points (x, y)")
+    positions = [point(f"positions[{index}]", position) for index, position in enumerate(positions)]
     for position in positions:
-        display.pixel_of(position)
-    if not (sigma > 0 and 0 < contrast <= 1):
-        raise ValueError(f"sigma is {sigma} and contrast {contrast}; expected sigma > 0, 0 < contrast <= 1.")
+        display.pixel_of(position, "positions")
+    number("sigma", sigma, above=0)
+    number("contrast", contrast, above=0, most=1)
+    signs = numbers("signs", signs, least=-1, most=1)
     conditions = [
         {"x": x, "y": y, "sign": sign, "sigma": sigma}
         for (x, y), sign in (each.values() for each in combinations({"position": positions, "sign": signs}))
@@ -62,7 +69,9 @@ def gaussian_dots(
 
 def gaussian_mask(display: Display, x: float, y: float, sigma: float) -> np.ndarray:
     """What a dot covers: 1 at its centre, ``[height, width]``."""
-    return np.exp(-((display.distance((x, y)) / sigma) ** 2) / 2)
+    require_display(display)
+    number("sigma", sigma, above=0)
+    return np.exp(-((display.distance((number("x", x), number("y", y))) / sigma) ** 2) / 2)
 
 
 def dot_kinematogram(
@@ -92,10 +101,15 @@ def dot_kinematogram(
     A dot that leaves comes in again on the opposite side; with radial motion, where it leaves, or arrives at the
     centre, it appears anywhere.
     """
-    if motion not in MOTIONS:
-        raise ValueError(f"motion is {motion!r}; expected one of {MOTIONS}.")
-    if not 0 <= coherence <= 1:
-        raise ValueError(f"coherence is {coherence}; expected 0 to 1.")
+    require_display(display)
+    one_of("motion", motion, MOTIONS)
+    number("direction", direction)
+    number("speed", speed)
+    number("coherence", coherence, 0, most=1)
+    number("diameter", diameter)
+    number("density", density)
+    number("contrast", contrast, 0, most=1)
+    checks.seed("seed", seed)
     if not (diameter >= display.unit_per_pixel and density > 0):
         raise ValueError(
             f"diameter is {diameter} and density {density}; expected a diameter of at least a pixel "

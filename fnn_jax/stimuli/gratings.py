@@ -8,13 +8,16 @@ is how far a pixel lies in that direction from ``center``, f the spatial and w t
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from fnn_jax.stimuli.display import HZ, Display, namespace
+from fnn_jax import checks
+from fnn_jax.checks import integer, number, numbers, one_of, sequence, shown
+from fnn_jax.stimuli.display import HZ, Display, namespace, require_display
 from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
 
 WAVEFORMS = ("sine", "square")
@@ -50,6 +53,7 @@ def grating(
         ValueError: frequencies that cannot be shown, an aperture that lies outside the monitor, or other values out of
             range. What is being traced is not checked.
     """
+    center = position("center", center)
     xp = namespace(direction, spatial_frequency, temporal_frequency, contrast, phase, *center, diameter, inner_diameter)
     wave = _wave(
         display,
@@ -64,6 +68,7 @@ def grating(
         contrast,
         mean,
     )
+    number("edge", edge, 0)
     if diameter is not None or inner_diameter is not None:
         wave = wave * aperture(display, center, diameter, inner_diameter, edge)[None]
     return mean * (1 + contrast * wave)
@@ -74,7 +79,9 @@ def plaid(display: Display, first: dict[str, Any], second: dict[str, Any], *, me
 
     Arguments of ``grating`` that both have may be given once.
     """
-    both = [grating(display, **{**shared, **each}, mean=mean) for each in (first, second)]
+    named = (("first", first), ("second", second))
+    each_of_them = [checks.mapping(name, each, "of arguments of grating") for name, each in named]
+    both = [grating(display, **{**shared, **each}, mean=mean) for each in each_of_them]
     return (both[0] + both[1]) / 2
 
 
@@ -92,11 +99,12 @@ def gabor(
     num_frames: int = 25,
 ) -> Any:
     """A grating under a Gaussian of standard deviation ``sigma``; else as ``grating``."""
+    center = position("center", center)
     xp = namespace(direction, spatial_frequency, temporal_frequency, contrast, phase, *center, sigma)
     wave = _wave(
         display, xp, direction, spatial_frequency, temporal_frequency, phase, center, num_frames, "sine", contrast, mean
     )
-    _require(sigma, "sigma", 0, None, open_below=True)
+    _require("sigma", sigma, above=0)
     return mean * (1 + contrast * wave * xp.exp(-((display.distance(center) / sigma) ** 2) / 2)[None])
 
 
@@ -110,6 +118,13 @@ def aperture(
     Raises:
         ValueError: nothing of it is on the monitor.
     """
+    require_display(display)
+    center = position("center", center)
+    if diameter is not None:
+        _require("diameter", diameter, above=0)
+    if inner_diameter is not None:
+        _require("inner_diameter", inner_diameter, 0)
+    edge = number("edge", edge, 0)
     xp = namespace(diameter, inner_diameter, *center)
     distance = display.distance(center)
     fade = max(edge, display.unit_per_pixel)
@@ -134,13 +149,13 @@ def aperture(
 def _wave(
     display, xp, direction, spatial_frequency, temporal_frequency, phase, center, num_frames, waveform, contrast, mean
 ):
-    _require(contrast, "contrast", 0, 1)
-    _require(mean, "mean", 0, 0.5, open_below=True)
-    _require(direction, "direction", -360, 360)
-    if waveform not in WAVEFORMS:
-        raise ValueError(f"waveform is {waveform!r}; expected one of {WAVEFORMS}.")
-    if num_frames < 1:
-        raise ValueError(f"num_frames is {num_frames}; expected at least 1.")
+    require_display(display)
+    _require("contrast", contrast, 0, most=1)
+    _require("mean", mean, above=0, most=0.5)
+    _require("direction", direction, -360, most=360)
+    _require("phase", phase)
+    one_of("waveform", waveform, WAVEFORMS)
+    num_frames = integer("num_frames", num_frames)
     check_frequencies(display, spatial_frequency, temporal_frequency)
     cycles = spatial_frequency * display.along(direction, center)
     time = xp.asarray(np.arange(num_frames) / HZ)
@@ -151,6 +166,8 @@ def _wave(
 
 def check_frequencies(display: Display, spatial_frequency: Any, temporal_frequency: Any) -> None:
     """Raise ``ValueError`` where a grating would show another frequency than the one asked for."""
+    _require("spatial_frequency", spatial_frequency)
+    _require("temporal_frequency", temporal_frequency)
     nyquist = 0.5 / display.unit_per_pixel
     if is_known(spatial_frequency) and not 0 <= spatial_frequency < nyquist:
         raise ValueError(
@@ -169,13 +186,26 @@ def is_known(value: Any) -> bool:
     return value is not None and not isinstance(value, jax.core.Tracer)
 
 
-def _require(value, name, least, most, open_below=False):
-    if not is_known(value):
-        return
-    above = value > least if open_below else value >= least
-    if not (above and (most is None or value <= most)):  # also for NaN
-        bound = f"{'more than' if open_below else 'at least'} {least}" + ("" if most is None else f", at most {most}")
-        raise ValueError(f"{name} is {value}; expected {bound}.")
+def position(name: str, value: Any) -> tuple[Any, Any]:
+    """x and y, of which any may be traced.
+
+    Raises:
+        TypeError, ValueError: they are no two numbers.
+    """
+    if isinstance(value, jax.core.Tracer) and value.shape == (2,):
+        return value[0], value[1]
+    found = sequence(name, value, "two numbers")
+    if len(found) != 2:
+        raise ValueError(f"{name} is {shown(value)}; expected two numbers, (x, y).")
+    for index, each in enumerate(found):
+        _require(f"{name}[{index}]", each)
+    return found[0], found[1]
+
+
+def _require(name: str, value: Any, least: float = -math.inf, above: float = -math.inf, most: float = math.inf) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what is no number, or none in a range; what is traced may be any."""
+    if not isinstance(value, jax.core.Tracer):
+        number(name, value, least, above, most)
 
 
 def gratings(
@@ -199,13 +229,18 @@ def gratings(
         seed: of a random order, another one for each repeat; None: in the order given.
         shared: other arguments of ``grating``, for all of them.
     """
+    require_display(display)
+    diameters = sequence("diameters", diameters, "numbers or None")
+    for diameter in diameters:
+        if diameter is not None:
+            _require("diameters", diameter, above=0)
     parameters = {
-        "direction": directions,
-        "spatial_frequency": spatial_frequencies,
-        "temporal_frequency": temporal_frequencies,
-        "contrast": contrasts,
+        "direction": numbers("directions", directions),
+        "spatial_frequency": numbers("spatial_frequencies", spatial_frequencies),
+        "temporal_frequency": numbers("temporal_frequencies", temporal_frequencies),
+        "contrast": numbers("contrasts", contrasts),
         "diameter": diameters,
-        "phase": phases,
+        "phase": numbers("phases", phases),
     }
     conditions = in_order(combinations(parameters), repeats, seed)
     check_conditions(display, conditions, shared)
@@ -231,14 +266,15 @@ def gabors(
     **shared: Any,
 ) -> Movie:
     """Drifting Gabors: as ``gratings``, 8 directions x 3 x 3 frequencies of 25 frames each."""
+    require_display(display)
     parameters = {
-        "direction": directions,
-        "spatial_frequency": spatial_frequencies,
-        "temporal_frequency": temporal_frequencies,
+        "direction": numbers("directions", directions),
+        "spatial_frequency": numbers("spatial_frequencies", spatial_frequencies),
+        "temporal_frequency": numbers("temporal_frequencies", temporal_frequencies),
     }
     conditions = in_order(combinations(parameters), repeats, seed)
-    for condition in conditions:
-        check_frequencies(display, condition["spatial_frequency"], condition["temporal_frequency"])
+    for condition in {tuple(each.items()): each for each in conditions}.values():
+        gabor(display, sigma=sigma, **condition, **shared, num_frames=1)
     frames = frames_in(on_s, "on_s")
 
     def make(**condition):
@@ -261,11 +297,10 @@ def combinations(parameters: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def in_order(conditions: Sequence[dict[str, Any]], repeats: int, seed: int | None) -> list[dict[str, Any]]:
     """Each condition ``repeats`` times; with a seed every round in a random order of its own."""
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}; expected at least 1.")
+    repeats = integer("repeats", repeats)
     if seed is None:
         return list(conditions) * repeats
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(checks.seed("seed", seed))
     return [conditions[i] for _ in range(repeats) for i in random.permutation(len(conditions))]
 
 
@@ -294,6 +329,14 @@ def center_surround(
     """
     if center_direction is None and surround_direction is None:
         raise ValueError("center_direction and surround_direction are both None; expected at least one direction.")
+    directions = {"center_direction": center_direction, "surround_direction": surround_direction}
+    for name, direction in directions.items():
+        if direction is not None:
+            _require(name, direction, -360, most=360)
+    if surround_diameter is not None:
+        _require("surround_diameter", surround_diameter, above=0)
+    _require("center_diameter", center_diameter, above=0)
+    _require("gap", gap, 0)
     frames = 0.0
     if center_direction is not None:
         inside = grating(display, direction=center_direction, diameter=center_diameter, mean=mean, **shared)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax import checks
+from fnn_jax.checks import integer, number, numbers, sequence
+from fnn_jax.stimuli.display import HZ, Display, require_display
 from fnn_jax.stimuli.gratings import check_frequencies
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in
 
@@ -45,18 +47,17 @@ def monet2(
 
     Intervals are those in which a direction is on, with ``direction``, in degrees.
     """
+    require_display(display)
+    checks.seed("seed", seed)
+    number("ori_fraction", ori_fraction, above=0, most=1)
+    number("coherence", coherence, 1)  # where all orientations pass
+    number("bandwidth_hz", bandwidth_hz, above=0, most=HZ)
+    number("speed", speed)
+    number("contrast", contrast, 0)
     if isinstance(directions, int | np.integer):
-        order = np.random.default_rng([seed, 1]).permutation(int(directions))
-        directions = order * 360.0 / max(int(directions), 1)
-    directions = np.asarray(directions, float)
-    if directions.ndim != 1 or not len(directions):
-        raise ValueError(f"directions is {directions!r}; expected a number of directions, or some in degrees.")
-    if not 0 < ori_fraction <= 1:
-        raise ValueError(f"ori_fraction is {ori_fraction}; expected more than 0, at most 1.")
-    if not coherence >= 1:
-        raise ValueError(f"coherence is {coherence}; expected at least 1, where all orientations pass.")
-    if not 0 < bandwidth_hz <= HZ:
-        raise ValueError(f"bandwidth_hz is {bandwidth_hz}; expected more than 0, at most {HZ}.")
+        count = integer("directions", directions)
+        directions = np.random.default_rng([seed, 1]).permutation(count) * 360.0 / count
+    directions = np.asarray(numbers("directions", directions), float)
     frames = frames_in(duration_s)
     period_s = frames / HZ / len(directions)
     onsets = (np.arange(len(directions)) + (1 - ori_fraction) / 2) * period_s
@@ -124,9 +125,12 @@ def trippy(
         temporal_frequency: Hz, at which the phase advances everywhere.
         spatial_frequency: cycles per unit of the display.
     """
+    require_display(display)
     check_frequencies(display, spatial_frequency, temporal_frequency)
-    if min(nodes) < 4:
-        raise ValueError(f"nodes is {tuple(nodes)}; expected at least 4 x 4.")
+    checks.seed("seed", seed)
+    nodes = tuple(integer("nodes", count, 4) for count in sequence("nodes", nodes, "rows and columns"))
+    if len(nodes) != 2:
+        raise ValueError(f"nodes is {nodes}; expected rows and columns.")
     frames, taps = frames_in(duration_s), 2 * (frames_in(smooth_s, "smooth_s") // 2) + 1
 
     def make():

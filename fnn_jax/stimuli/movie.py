@@ -1,7 +1,6 @@
 """A movie: frames at 30 Hz, and a table of what is shown when."""
 
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax import checks
+from fnn_jax.checks import LARGEST, number
 from fnn_jax.files import whole_file
 from fnn_jax.stimuli.display import HZ
 
@@ -41,6 +42,8 @@ class Movie:
     def of(cls, frames: Any, intervals: pd.DataFrame | None = None, **shown: Any) -> "Movie":
         """A movie of frames ``[T, H, W]``, uint8 or floats in [0, 1]; without intervals, one of the whole."""
         frames = as_levels(frames)
+        if intervals is not None and not isinstance(intervals, pd.DataFrame):
+            raise TypeError(f"intervals is {checks.shown(intervals)}; expected a table with onset_s and offset_s.")
         if frames.ndim != 3 or not len(frames):
             raise ValueError(f"frames has the shape {list(frames.shape)}; expected [T, H, W] with at least one frame.")
         if intervals is None:
@@ -70,11 +73,12 @@ def frames_in(duration_s: float, name: str = "duration_s") -> int:
     """A duration as a number of frames.
 
     Raises:
-        ValueError: it is shorter than half a frame, or not a number.
+        TypeError: it is no number. ValueError: it is shorter than half a frame, not finite, or years.
     """
-    if not (0.5 / HZ <= duration_s < math.inf):
+    seconds = number(name, duration_s)
+    if not 0.5 / HZ <= seconds <= LARGEST / HZ:
         raise ValueError(f"{name} is {duration_s!r}; expected seconds, at least one frame ({1 / HZ:.3f}).")
-    return round(duration_s * HZ)
+    return round(seconds * HZ)
 
 
 def frame_spans(intervals: pd.DataFrame) -> np.ndarray:
@@ -83,10 +87,15 @@ def frame_spans(intervals: pd.DataFrame) -> np.ndarray:
     Raises:
         ValueError: an interval is empty, or starts before the movie; or the columns are missing.
     """
+    if not isinstance(intervals, pd.DataFrame):
+        raise TypeError(f"intervals is {checks.shown(intervals)}; expected a table with onset_s and offset_s.")
     missing = {"onset_s", "offset_s"} - set(intervals)
     if missing:
         raise ValueError(f"intervals lacks the columns {sorted(missing)}; it has {list(intervals)}.")
-    seconds = intervals[["onset_s", "offset_s"]].to_numpy(float)
+    try:
+        seconds = intervals[["onset_s", "offset_s"]].to_numpy(float)
+    except (TypeError, ValueError) as error:
+        raise TypeError("intervals has onset_s or offset_s that are no numbers; expected seconds.") from error
     spans = np.ceil(seconds * HZ - 1e-6)
     bad = ~((spans[:, 0] >= 0) & (spans[:, 0] < spans[:, 1]))  # true for NaN
     if bad.any():
@@ -104,12 +113,15 @@ def as_levels(frames: Any) -> np.ndarray:
     Raises:
         TypeError, ValueError: they are neither.
     """
-    frames = np.asarray(frames)
+    try:
+        frames = np.asarray(frames)
+    except ValueError as error:  # of several sizes
+        raise TypeError(f"frames cannot be read as one array: {error}.") from error
     if frames.dtype == np.uint8:
         return frames
     if not np.issubdtype(frames.dtype, np.floating):
         raise TypeError(f"frames has the dtype {frames.dtype}; expected uint8, or floats in [0, 1].")
-    if not ((frames >= -TIE) & (frames <= 1 + TIE)).all():  # false for NaN
+    if frames.size and not ((frames >= -TIE) & (frames <= 1 + TIE)).all():  # false for NaN
         raise ValueError(f"frames has values from {frames.min()!s} to {frames.max()!s}; expected [0, 1].")
     return np.floor(np.clip(frames, 0, 1) * 255 + (0.5 + TIE)).astype(np.uint8)
 
@@ -135,7 +147,9 @@ def one_after_another(
     """
     if not len(conditions):
         raise ValueError("There is nothing to show: expected at least one condition.")
-    on, off = frames_in(on_s, "on_s"), frames_in(off_s, "off_s") if off_s else 0
+    on = frames_in(on_s, "on_s")
+    off = frames_in(off_s, "off_s") if number("off_s", off_s, 0) else 0
+    level = number("level", level, 0, most=1)
 
     def frames():
         shown = np.empty((len(conditions), off + on, display.height, display.width), np.uint8)
@@ -152,9 +166,12 @@ def one_after_another(
 
 def concatenate(movies: Iterable[Movie]) -> Movie:
     """Movies one after the other as one; their intervals move along."""
-    movies = list(movies)
+    movies = list(movies) if isinstance(movies, Iterable) and not isinstance(movies, Movie) else [movies]
     if not movies:
         raise ValueError("movies is empty; expected at least one.")
+    wrong = [movie for movie in movies if not isinstance(movie, Movie)]
+    if wrong:
+        raise TypeError(f"movies holds {checks.shown(wrong[0])}; expected movies.")
     starts = np.cumsum([0, *(movie.num_frames for movie in movies)])
     shift = {"onset_s", "offset_s"}
     tables = [
@@ -176,7 +193,7 @@ def save_movie(frames: Any, path: str | os.PathLike) -> Path:
     Raises:
         ValueError: another ending, or frames that are no movie.
     """
-    path = Path(path).expanduser()
+    path = checks.path("path", path)
     frames = frames.frames if isinstance(frames, Movie) else Movie.of(frames).frames
     suffix = path.suffix.lower()
     if suffix not in (*CONTAINERS, ".gif", ".npy"):

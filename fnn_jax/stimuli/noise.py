@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax import checks
+from fnn_jax.checks import number, one_of
+from fnn_jax.stimuli.display import HZ, Display, require_display
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in
 
 
@@ -24,9 +26,8 @@ def white_noise(
         kind: ``"binary"``: ``0.5 (1 - contrast)`` or ``0.5 (1 + contrast)``; ``"gaussian"``: standard deviation
             ``contrast / 4`` around 0.5, clipped.
     """
-    if kind not in ("binary", "gaussian"):
-        raise ValueError(f"kind is {kind!r}; expected 'binary' or 'gaussian'.")
-    _require_fraction("contrast", contrast)
+    one_of("kind", kind, ("binary", "gaussian"))
+    number("contrast", contrast, 0, most=1)
 
     def levels(random, shape):
         if kind == "binary":
@@ -47,8 +48,8 @@ def sparse_noise(
     seed: int = 0,
 ) -> Movie:
     """Checks of which each is, independently, white or black with probability ``density``, else gray."""
-    _require_fraction("density", density)
-    _require_fraction("contrast", contrast)
+    number("density", density, 0, most=1)
+    number("contrast", contrast, 0, most=1)
 
     def levels(random, shape):
         shown = random.random(shape) < density
@@ -70,6 +71,11 @@ def pink_noise(
 
     ``contrast`` is the standard deviation of the whole movie around 0.5, before values are clipped to [0, 1].
     """
+    require_display(display)
+    for name, exponent in (("spatial_exponent", spatial_exponent), ("temporal_exponent", temporal_exponent)):
+        number(name, exponent)
+    number("contrast", contrast, 0)
+    checks.seed("seed", seed)
     frames = frames_in(duration_s)
 
     def make():
@@ -87,7 +93,10 @@ def pink_noise(
 
 
 def _checks(display, check, rate_hz, duration_s, seed, levels, **shown):
-    size = round(check / display.unit_per_pixel)
+    require_display(display)
+    checks.seed("seed", seed)
+    number("rate_hz", rate_hz)
+    size = round(number("check", check) / display.unit_per_pixel)
     if not 1 <= size <= min(display.height, display.width):
         raise ValueError(
             f"check is {check} {display.unit}, {check / display.unit_per_pixel:.2f} pixels; expected at least one "
@@ -106,8 +115,3 @@ def _checks(display, check, rate_hz, duration_s, seed, levels, **shown):
 
     interval = {"onset_s": 0.0, "offset_s": frames / HZ, "check_px": size, "rate_hz": rate_hz, "seed": seed, **shown}
     return Movie(make, frames, pd.DataFrame([interval]))
-
-
-def _require_fraction(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}; expected 0 to 1.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.checks import integer
 from fnn_jax.figures import new_figure, save_figure
 from fnn_jax.stimuli.display import HZ
 from fnn_jax.stimuli.movie import Movie, frame_spans
@@ -21,6 +22,7 @@ def contact_sheet(movie: Movie | Any, path: str | os.PathLike | None = None, *, 
         movie: a ``Movie``, or frames ``[T, H, W]``.
         path: to write to, such as ``sheet.png`` or ``sheet.pdf``.
     """
+    num_frames, columns = integer("num_frames", num_frames), integer("columns", columns)
     movie = movie if isinstance(movie, Movie) else Movie.of(movie)
     shown = np.unique(np.linspace(0, movie.num_frames - 1, min(num_frames, movie.num_frames)).round().astype(int))
     columns = min(columns, len(shown))

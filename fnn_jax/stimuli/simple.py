@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax.checks import integer, number, numbers, point
+from fnn_jax.stimuli.display import HZ, Display, require_display
 from fnn_jax.stimuli.movie import Movie, as_levels, concatenate, frames_in, one_after_another
 
 
 def blank(display: Display, duration_s: float = 1.0, level: float = 0.5) -> Movie:
     """One gray level, from 0 (black) to 1."""
-    return flashes(display, (level,), on_s=duration_s, off_s=0)
+    frames_in(duration_s)
+    return flashes(display, (number("level", level, 0, most=1),), on_s=duration_s, off_s=0)
 
 
 def flashes(
@@ -24,13 +26,14 @@ def flashes(
     repeats: int = 1,
 ) -> Movie:
     """The whole field at each level, with ``background`` before each."""
-    conditions = [{"level": float(level)} for level in levels] * repeats
+    require_display(display)
+    number("background", background, 0, most=1)
+    levels = numbers("levels", levels, least=0, most=1)
+    conditions = [{"level": float(level)} for level in levels] * integer("repeats", repeats)
 
     def make(level):
         return np.full((1, display.height, display.width), level)
 
-    for level in levels:
-        as_levels(np.float64(level))  # an error before any work
     return one_after_another(display, conditions, make, on_s=on_s, off_s=off_s, level=background)
 
 
@@ -48,13 +51,16 @@ def chirp(
         frequencies: of the first sweep in Hz, at its start and end; it changes evenly.
         contrast_frequency: Hz, of the second sweep, whose contrast grows evenly from 0 to 1.
     """
-    for name, value in (("frequencies", max(frequencies)), ("contrast_frequency", contrast_frequency)):
+    require_display(display)
+    low, high = point("frequencies", frequencies)
+    number("contrast_frequency", contrast_frequency)
+    named = (("frequencies", low), ("frequencies", high), ("contrast_frequency", contrast_frequency))
+    for name, value in named:
         if not 0 < value < HZ / 2:
-            raise ValueError(f"{name} has {value} Hz; expected more than 0 and less than {HZ / 2:g}, half the frames.")
-    low, high = frequencies
-    time = np.arange(frames_in(frequency_sweep_s)) / HZ
+            raise ValueError(f"{name} has {value:g} Hz; expected more than 0, less than {HZ / 2:g}, half the frames.")
+    time = np.arange(frames_in(frequency_sweep_s, "frequency_sweep_s")) / HZ
     sweep = np.sin(2 * np.pi * (low * time + (high - low) / (2 * frequency_sweep_s) * time**2))
-    grow_time = np.arange(frames_in(contrast_sweep_s)) / HZ
+    grow_time = np.arange(frames_in(contrast_sweep_s, "contrast_sweep_s")) / HZ
     grow = np.sin(2 * np.pi * contrast_frequency * grow_time) * grow_time / contrast_sweep_s
     parts = {
         "dark before": np.full(2 * HZ, 0.0),
@@ -102,8 +108,10 @@ def moving_bars(
     Intervals have ``direction`` and ``center_s``, when the bar crosses the centre. All sweeps take as long as the
     longest.
     """
-    if not (width > 0 and speed > 0):
-        raise ValueError(f"width is {width} and speed {speed}; expected positive numbers.")
+    require_display(display)
+    directions = numbers("directions", directions)
+    number("width", width, above=0)
+    number("speed", speed, above=0)
     level = _level(background, contrast)
     reach = max(np.abs(display.along(direction)).max() for direction in directions) + width / 2
     on_s = 2 * reach / speed
@@ -142,15 +150,21 @@ def looming_discs(
     Raises:
         ValueError: the display counts in pixels, or values are out of range.
     """
+    require_display(display)
     if display.unit != "deg":
         raise ValueError(
             "looming discs grow in degrees of visual angle; expected Display.of(twin) or Display.flat(twin)."
         )
+    center = point("center", center)
+    number("start", start)
+    number("stop", stop)
+    ratios_s = numbers("ratios_s", ratios_s)
+    number("hold_s", hold_s, 0)
     if not (0 < start < stop < 180) or min(ratios_s) <= 0:
         raise ValueError(
             f"start is {start}, stop {stop}, ratios_s {tuple(ratios_s)}; expected 0 < start < stop < 180, ratios > 0."
         )
-    display.pixel_of(center)
+    display.pixel_of(center, "center")
     level = _level(background, contrast)
     distance = display.distance(center)
     span = {ratio: ratio * (1 / np.tan(np.deg2rad(start / 2)) - 1 / np.tan(np.deg2rad(stop / 2))) for ratio in ratios_s}
@@ -176,7 +190,7 @@ def looming_discs(
 
 
 def _level(background: float, contrast: float) -> float:
-    level = background * (1 + contrast)
+    level = number("background", background, 0, most=1) * (1 + number("contrast", contrast))
     if not 0 <= level <= 1:
         raise ValueError(f"contrast is {contrast} on a background of {background}: {level:g}; expected 0 to 1.")
     return level

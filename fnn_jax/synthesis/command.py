@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from fnn_jax import microns
+from fnn_jax.checks import number
 from fnn_jax.commands import use_all_cores
 from fnn_jax.demo import panned_photograph
 from fnn_jax.files import whole_file
@@ -26,6 +27,7 @@ DIRECTIONS = range(0, 360, 45)
 def synthesize(options: argparse.Namespace) -> None:
     """A video for each unit, its figure, and a table."""
     output = Path(options.output).expanduser()
+    learning_rate = number("--learning-rate", options.learning_rate, above=0)
     use_all_cores()
     twin = microns.load(options.directory, options.scan, weights=options.weights)
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
@@ -40,7 +42,7 @@ def synthesize(options: argparse.Namespace) -> None:
         {"excite": objectives.excitation, "inhibit": objectives.inhibition}[options.objective](),
         parameterisation,
         steps=options.steps,
-        optimizer=optax.adam(options.learning_rate),
+        optimizer=optax.adam(learning_rate),
         penalties=[(options.smooth, roughness)],
         burn_in=options.burn_in,
         seed=options.seed,

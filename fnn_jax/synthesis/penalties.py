@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.checks import number
+from fnn_jax.checks import number, shown
 
 Penalty = Callable[[jax.Array, jax.Array], jax.Array]
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
@@ -92,13 +92,15 @@ def weighted(penalties: Mapping[Penalty, float] | Iterable[tuple[float, Penalty]
     if isinstance(penalties, Mapping):
         penalties = [(weight, penalty) for penalty, weight in penalties.items()]
     try:
-        pairs = [(weight, penalty) for weight, penalty in penalties]
+        pairs = None if isinstance(penalties, str | bytes) else [(weight, penalty) for weight, penalty in penalties]
     except (TypeError, ValueError):
-        raise TypeError(f"penalties is {penalties!r}; expected pairs (weight, penalty).") from None
+        pairs = None
+    if pairs is None:
+        raise TypeError(f"penalties is {shown(penalties)}; expected pairs (weight, penalty).")
     for weight, penalty in pairs:
         number("the weight in penalties", weight, 0)
         if not callable(penalty):
-            raise TypeError(f"penalties holds {penalty!r}; expected functions of pixels and frames.")
+            raise TypeError(f"penalties holds {shown(penalty)}; expected functions of pixels and frames.")
 
     def total(pixels, frames):
         return sum((weight * penalty(pixels, frames) for weight, penalty in pairs), jnp.zeros((), frames.dtype))

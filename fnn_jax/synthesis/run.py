@@ -1,8 +1,9 @@
 """``synthesize``: stimuli for many targets, compiled, in batches, resumable."""
 
 import os
+import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from tqdm.auto import tqdm
 
 from fnn_jax import checks, sizes
 from fnn_jax.arrays import load_arrays, save_arrays
-from fnn_jax.checks import boolean, integer, number
+from fnn_jax.checks import boolean, integer, number, shown
 from fnn_jax.finite import describe_weights
-from fnn_jax.inputs import check_inputs
+from fnn_jax.inputs import check_inputs, constant_trace
 from fnn_jax.records import claimed
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.synthesis.objectives import Objective, excitation
@@ -96,6 +97,7 @@ def synthesize(
     if not isinstance(twin, Twin):
         raise TypeError(f"twin is {type(twin).__name__}; expected Twin, such as microns.scan(8, 5)[0].")
     objective = _objective(objective)
+    out = None if out is None else checks.path("out", out).absolute()
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
     parameterisation = _parameterisation(parameterisation, integer("num_frames", num_frames), size)
     shape = jax.eval_shape(lambda: parameterisation.frames(parameterisation.init(jax.random.key(0)))).shape
@@ -111,6 +113,8 @@ def synthesize(
     sample_stream = boolean("sample_stream", sample_stream)
     transforms = _functions("transforms", transforms)
     batch_size = None if batch_size is None else integer("batch_size", batch_size)
+    remat = None if remat is None else boolean("remat", remat)
+    progress = None if progress is None else boolean("progress", progress)
     optimizer = optax.adam(0.05) if optimizer is None else checks.optimizer("optimizer", optimizer)
     units, ids = _target_units(twin, targets, objective)
     behaviour = _behaviour(twin, perspectives, modulations, shape)
@@ -118,7 +122,7 @@ def synthesize(
         raise ValueError("num_stimuli is above 1, and behaviour has several trials; expected one of them.")
     _check_data(objective, units, shape[0], behaviour[0].shape[1])
     twin.network.check_options(None, periphery, objective.features, precision)
-    devices = list(jax.local_devices() if devices is None else devices)
+    devices = list(jax.local_devices()) if devices is None else checks.devices("devices", devices)
     problem = Problem(
         twin,
         units,
@@ -160,9 +164,8 @@ def synthesize(
     if out is None:
         result = runner.run(steps, tolerance, None, progress, record)
     else:
-        path = Path(out).expanduser().absolute()
-        with claimed(path, RECORD, record, "synthesis", SynthesisError):
-            folder = _Folder(path, record)
+        with claimed(out, RECORD, record, "synthesis", SynthesisError):
+            folder = _Folder(out, record)
             result = folder.finished()
             if result is not None:
                 return result
@@ -388,11 +391,11 @@ class _Folder:
 
 
 def _functions(name: str, functions: Any) -> tuple[Any, ...]:
-    functions = tuple(functions) if isinstance(functions, Iterable) else (functions,)
+    functions = [functions] if callable(functions) else checks.sequence(name, functions, "functions", empty=True)
     wrong = [function for function in functions if not callable(function)]
     if wrong:
-        raise TypeError(f"{name} holds {wrong[0]!r}; expected functions.")
-    return functions
+        raise TypeError(f"{name} holds {shown(wrong[0])}; expected functions.")
+    return tuple(functions)
 
 
 def _objective(objective: Any) -> Objective:
@@ -429,8 +432,8 @@ def _target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.nd
         ids = np.asarray(None)
     if ids.dtype == object or not np.issubdtype(ids.dtype, np.integer) or ids.ndim not in (1, 2) or not ids.size:
         raise TypeError(
-            f"targets is {targets!r}; expected readout ids: [12, 40], a unit each, or [[12, 40], ...], groups of equal "
-            "size."
+            f"targets is {shown(targets)}; expected readout ids: [12, 40], a unit each, or [[12, 40], ...], groups of "
+            "equal size."
         )
     groups = ids[:, None] if ids.ndim == 1 else ids
     twice = [group.tolist() for group in groups if len(set(group.tolist())) < len(group)]
@@ -439,7 +442,7 @@ def _target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.nd
     try:
         rows = choose_units(twin.units, np.unique(groups))
     except ValueError as error:
-        raise ValueError(str(error).replace("units holds", "targets holds", 1)) from error
+        raise ValueError(re.sub("^units", "targets", str(error))) from error
     positions = dict(zip(np.unique(groups).tolist(), rows.tolist(), strict=True))
     return np.vectorize(positions.__getitem__)(groups), ids.tolist()
 
@@ -449,11 +452,9 @@ def _behaviour(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eye and behaviour of each trial, ``[T, trial, 2]``."""
     black = np.broadcast_to(np.uint8(0), shape)
-
-    def expanded(trace):
-        return np.broadcast_to(trace, (shape[0], len(trace))) if trace is not None and np.ndim(trace) == 1 else trace
-
-    checked = check_inputs(black, expanded(perspectives), expanded(modulations), twin.config, traceable=False)
+    given = (("perspectives", perspectives), ("modulations", modulations))
+    expanded = (constant_trace(name, trace, shape[0]) for name, trace in given)
+    checked = check_inputs(black, *expanded, twin.config, traceable=False)
     traces = []
     for trace, features in (
         (checked.perspectives, twin.config.perspective.eye_features),

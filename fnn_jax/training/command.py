@@ -75,6 +75,6 @@ def _changes(texts: list[str]) -> dict:
         if not equals:
             raise ValueError(f"--set has {text!r}; expected NAME=VALUE, such as epochs=20.")
         changes[name] = value
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):  # such as that of an integer of many digits
             changes[name] = json.loads(value)
     return changes

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fnn_jax import checks
+from fnn_jax.checks import shown
 from fnn_jax.config import NetworkConfig
 from fnn_jax.training.recipe import Recipe, require_known
 
@@ -83,7 +85,7 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
         ValueError: not such a file, or entries that do not exist (the nearest name is suggested).
         OSError: it cannot be read.
     """
-    path = Path(path).expanduser().absolute()
+    path = checks.path("path", path).absolute()
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist; expected a file that says what to train, such as config.toml (docs/training.md)."
@@ -92,7 +94,7 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
         with open(path, "rb") as file:
             try:
                 values = tomllib.load(file)
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            except (ValueError, RecursionError) as error:  # of TOML, of its text, of numbers of many digits
                 raise ValueError(f"{path} is no TOML: {error}.") from error
         job = _own(values, path)
     elif path.suffix in (".yaml", ".yml"):
@@ -102,7 +104,7 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
     values = dict(job)
     recipe = values.pop("recipe") | dict(changes or {})
     if out is not None:
-        values["out"] = Path(out).expanduser().absolute()
+        values["out"] = checks.path("out", out).absolute()
     if values["out"] is None:
         raise ValueError(f"{path} does not say where to write: give --out, or out = in the file.")
     return Job(recipe=Recipe.from_dict(recipe), **values)
@@ -114,20 +116,26 @@ def _own(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     start = _section(values, "start", ["directory", "scan", "weights"], path)
     if "training" not in data:
         raise ValueError(f"{path} does not say what to train on: [data] needs training = a folder.")
+    name = values.get("name", "twin")
+    if not isinstance(name, str):
+        raise TypeError(f"{path}: name is {shown(name)}; expected that of a scan, such as 8-5.")
     training = data["training"]
-    training = training if isinstance(training, Mapping) else {values.get("name", "twin"): training}
+    training = training if isinstance(training, Mapping) else {name: training}
     if "directory" in start:
-        start["directory"] = str(_beside(path, start["directory"]))
+        start["directory"] = str(_beside(path, "directory", start["directory"]))
+    for entry in ("scan", "weights"):
+        if not isinstance(start.get(entry, ""), str):
+            raise TypeError(f"{path}: {entry} is {shown(start[entry])}; expected a name.")
     return {
-        "out": _beside(path, values.get("out")),
-        "training": {scan: _beside(path, folder) for scan, folder in training.items()},
-        "evaluation": _beside(path, data.get("evaluation")),
+        "out": _beside(path, "out", values.get("out")),
+        "training": {scan: _beside(path, "training", folder) for scan, folder in training.items()},
+        "evaluation": _beside(path, "evaluation", data.get("evaluation")),
         "max_items": data.get("max_items"),
-        "units": _beside(path, data.get("units")),
+        "units": _beside(path, "units", data.get("units")),
         "accept_scaling": data.get("accept_scaling", False),
         "start": start or None,
-        "network": dict(values.get("network", {})),
-        "recipe": dict(values.get("recipe", {})),
+        "network": checks.mapping(f"{path}: network", values.get("network", {}), "of entries of the architecture"),
+        "recipe": checks.mapping(f"{path}: recipe", values.get("recipe", {}), "of entries of a recipe"),
     }
 
 
@@ -150,11 +158,12 @@ def _released(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     start = None
     if core:
         start = {"directory": core.get("directory"), "scan": f"{core.get('session')}-{core.get('scan_idx')}"}
-        start["directory"] = None if start["directory"] is None else str(_beside(path, start["directory"]))
+        folder = _beside(path, "directory", start["directory"])
+        start["directory"] = None if folder is None else str(folder)
     return {
-        "out": _beside(path, save.get("directory")),
-        "training": {"twin": _beside(path, training["directory"])},
-        "evaluation": _beside(path, evaluation.get("directory")),
+        "out": _beside(path, "directory", save.get("directory")),
+        "training": {"twin": _beside(path, "directory", training["directory"])},
+        "evaluation": _beside(path, "directory", evaluation.get("directory")),
         "max_items": training.get("max_items"),
         "start": start,
         "state_dict": save.get("state_dict"),
@@ -167,7 +176,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
     try:
         values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except Exception as error:  # of YAML, and of the many kinds of values in it
         raise ValueError(f"{path} is no YAML: {error}.") from error
     if not isinstance(values, Mapping):
         raise ValueError(f"{path} holds no sections; expected data-source, scheduler and so on.")
@@ -192,11 +201,12 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _beside(path: Path, name: Any) -> Path | None:
-    return None if name is None else (path.parent / Path(name).expanduser()).absolute()
+def _beside(path: Path, entry: str, name: Any) -> Path | None:
+    return None if name is None else (path.parent / checks.path(f"{path}: {entry}", name)).absolute()
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    changes = checks.mapping(where, changes, "of entries of the architecture")
     require_known(where, changes, [name for name in base if name != "num_units"])
     merged = dict(base)
     for name, value in changes.items():

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from fnn_jax.checks import boolean, integer, one_of
+from fnn_jax import checks
+from fnn_jax.checks import boolean, integer, is_number, mapping, one_of, shown
 from fnn_jax.model.layers import PRECISIONS
 
 MISSING = ("mean", "drop", "error")
@@ -81,27 +80,32 @@ class Recipe:
     def __post_init__(self):
         for name in ("train", "transfer", "without"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+            names = [value] if isinstance(value, str) else checks.sequence(name, value, "names", empty=True)
+            wrong = [each for each in names if not isinstance(each, str)]
+            if wrong:
+                raise TypeError(f"{name} holds {shown(wrong[0])}; expected names.")
+            object.__setattr__(self, name, tuple(names))
         _require_integers(
             self, 1, "epochs", "cycles", "window_frames", "window_step", "batch_size", "training_batches", "accumulate"
         )
-        _require_integers(self, 0, "warmup_epochs", "validation_batches", "burn_in", "seed")
+        _require_integers(self, 0, "warmup_epochs", "validation_batches", "burn_in")
+        object.__setattr__(self, "seed", checks.seed("seed", self.seed))
         _require_integers(self, 1, "decorrelation_frames")
         if self.patience is not None:
             _require_integers(self, 1, "patience")
-        above = {"learning_rate": 0, "clip": 0, "clip_floor": 0}
-        for name in (*above, "momentum", "weight_decay", "decorrelation", "decorrelation_rate"):
+        positive = ("learning_rate", "clip", "clip_floor")
+        for name in (*positive, "momentum", "weight_decay", "decorrelation", "decorrelation_rate"):
             value = getattr(self, name)
-            good = isinstance(value, int | float | np.number) and not isinstance(value, bool) and not math.isnan(value)
-            good = good and (value > 0 if name in above else value >= 0)
-            good = good and (value < 1 or name not in ("momentum", "decorrelation_rate"))
-            if not good:
-                expected = "a positive number" if name in above else "a number from 0 on"
-                expected += ", below 1" if name in ("momentum", "decorrelation_rate") else ""
-                raise ValueError(f"{name} is {value!r}; expected {expected}.")
+            # An infinite ``clip`` is that of the released optimiser where it clips nothing.
+            if not (name == "clip" and is_number(value) and value == math.inf):
+                value = checks.number(name, value, **({"above": 0} if name in positive else {"least": 0}))
+            if value >= 1 and name in ("momentum", "decorrelation_rate"):
+                raise ValueError(f"{name} is {value:g}; expected a number from 0 on, below 1.")
             object.__setattr__(self, name, float(value))
         for name in ("nesterov", "sample_stream", "keep_features"):
             object.__setattr__(self, name, boolean(name, getattr(self, name)))
+        if not isinstance(self.optimizer, str):
+            raise TypeError(f"optimizer is {shown(self.optimizer)}; expected 'released' or a name in optax.")
         one_of("missing", self.missing, MISSING)
         one_of("precision", self.precision, PRECISIONS)
         for stage in self.without:
@@ -152,6 +156,7 @@ class Recipe:
         Raises:
             ValueError: an entry that does not exist; the nearest name is suggested.
         """
+        values = mapping("values", values, "from names of entries of a recipe to their values")
         require_known("the recipe", values, [field.name for field in dataclasses.fields(cls)])
         return cls(**values)
 
@@ -160,7 +165,7 @@ def require_known(where: str, values: Mapping[str, Any], known: list[str]) -> No
     """Raise ``ValueError`` for the first key that is not known, with the nearest name."""
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.4)
+            near = difflib.get_close_matches(str(key), known, 1, 0.4)
             suggestion = f" Did you mean {near[0]}?" if near else ""
             raise ValueError(f"{where} has the entry {key!r}; expected {', '.join(known)}.{suggestion}")
 

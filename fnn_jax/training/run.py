@@ -15,6 +15,8 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from tqdm.auto import tqdm
 
+from fnn_jax import checks
+from fnn_jax.checks import boolean, shown
 from fnn_jax.config import NetworkConfig
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.training import TrainingData
@@ -75,9 +77,19 @@ def train(
             room for a checkpoint.
         TypeError, ValueError: arguments that do not fit together.
     """
+    out = checks.path("out", out)
+    objects = (("start", start, Twin), ("recipe", recipe, Recipe), ("config", config, NetworkConfig))
+    for argument, value, kind in objects:
+        if not isinstance(value, kind | None):
+            raise TypeError(f"{argument} is {shown(value)}; expected {kind.__name__}, or None.")
+    optimizer = None if optimizer is None else checks.optimizer("optimizer", optimizer)
+    devices = None if devices is None else checks.devices("devices", devices)
+    accept_scaling = boolean("accept_scaling", accept_scaling)
+    checkpoint_minutes = checks.number("checkpoint_minutes", checkpoint_minutes, 0)
+    progress = None if progress is None else boolean("progress", progress)
     recipe = Recipe() if recipe is None else recipe
     recordings = _recordings(data, name)
-    config = config or (start.config if start is not None else NetworkConfig.microns(1))
+    config = config if config is not None else (start.config if start is not None else NetworkConfig.microns(1))
     tables = _tables(units, recordings)
     for scan, recording in recordings.items():
         _check_size(config, recording, scan)
@@ -101,7 +113,7 @@ def train(
         "devices": len(devices),
         "versions": versions(),
     }
-    directory = Path(out).expanduser().absolute()
+    directory = out.absolute()
     first = jax.process_index() == 0  # which writes for all
     with claimed(directory, RECORD, record, "training", TrainingError) if first else contextlib.nullcontext():
         kept = {}
@@ -254,20 +266,27 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _recordings(data: Any, name: str) -> dict[str, TrainingData]:
+    if not isinstance(name, str):
+        raise TypeError(f"name is {shown(name)}; expected that of a scan, such as 8-5.")
     recordings = dict(data) if isinstance(data, Mapping) else {name: data}
     if not recordings:
         raise ValueError("data is empty; expected at least one recording.")
     for scan in recordings:
         if not isinstance(scan, str) or not SCAN_NAME.fullmatch(scan):
             raise ValueError(
-                f"The name of a scan is {scan!r}; expected letters, digits, '-', '_' and '.', such as 8-5."
+                f"name is {shown(scan)}, or a key of data is; expected letters, digits, '-', '_' and '.', such as 8-5."
             )
-    return {scan: d if isinstance(d, TrainingData) else TrainingData(d) for scan, d in recordings.items()}
+    return {
+        scan: each if isinstance(each, TrainingData) else TrainingData(checks.path("data", each))
+        for scan, each in recordings.items()
+    }
 
 
 def _tables(units: Any, recordings: Mapping[str, TrainingData]) -> dict[str, pd.DataFrame | None]:
     if units is None:
         return dict.fromkeys(recordings)
+    if not isinstance(units, pd.DataFrame):
+        raise TypeError(f"units is {shown(units)}; expected a table of units, or None.")
     if len(recordings) > 1:
         raise ValueError("units is given, and data has several scans; expected one.")
     ((scan, recording),) = recordings.items()
@@ -319,11 +338,11 @@ def _transferred(start: Twin, network: Network, recipe: Recipe, scan: str) -> di
 
 def _devices(devices: Sequence[jax.Device] | None, batch_size: int) -> list[jax.Device]:
     if devices is not None:
-        if not devices or batch_size % len(devices):
+        if batch_size % len(devices):
             raise ValueError(
-                f"batch_size is {batch_size}, for {len(devices)} devices; expected a multiple of their number."
+                f"batch_size is {batch_size}, and devices are {len(devices)}; expected a multiple of their number."
             )
-        return list(devices)
+        return devices
     available = jax.devices()
     if jax.process_count() > 1:
         if batch_size % len(available):

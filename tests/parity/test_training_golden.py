@@ -88,6 +88,7 @@ def test_the_same_parameters_are_trained(training, config, parameters):
     assert sorted(ours) == sorted(training["twin_trained_names"].tolist())
 
 
+@pytest.mark.slow
 def test_three_steps(training, config, parameters):
     held = {name: 0 * parameters[name] if name in HELD else value for name, value in parameters.items()}
     network = network_from_parameters(config, held)
