@@ -38,7 +38,7 @@ def whole_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterato
     try:
         with explained_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.incomplete-{_process()}-", dir=path.parent))
+            temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
             temporary.chmod(0o777 & ~umask())  # mkdtemp closes it to everybody else
             yield temporary
         refuse_existing(path, overwrite)
@@ -118,7 +118,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     try:
         with explained_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            begin = f".{path.name}.incomplete-{_process()}-"
+            begin = temporary_prefix(path)
             handle, name = tempfile.mkstemp(prefix=begin, suffix=path.suffix, dir=path.parent)
             os.close(handle)
             temporary = Path(name)
@@ -159,6 +159,11 @@ def explained_full_disk(path: Path) -> Iterator[None]:
 
 def _process() -> str:
     return f"{platform.node()}-{os.getpid()}"
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the names begin of what is written beside ``path`` before it takes its place; ``recover`` knows them."""
+    return f".{path.name}.incomplete-{_process()}-"
 
 
 def is_temporary(path: Path) -> bool:

@@ -37,6 +37,7 @@ LAYERS = [
     {"twin", "cache"},
     {"screen.source", "screen.reduction", "screen.results"},
     {"screen.predictor", "screen.checksums"},
+    {"screen.mending"},
     {"screen.store"},
     {"screen.work"},
     {"screen.run"},

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from fnn_jax import CheckpointError, Network, NetworkConfig, Twin, cli, poisson_
 from fnn_jax.data import DataError, TrainingData
 from fnn_jax.demo import random_network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.training import Recipe, Training, TrainingError, checkpoints, train
+from fnn_jax.training import Recipe, Training, TrainingError, checkpoints, run, train
 from fnn_jax.training.config import read_job
 from fnn_jax.training.objective import noise_of
 from fnn_jax.training.step import Steps
@@ -165,6 +166,16 @@ def test_a_damaged_checkpoint_is_passed_over(trained, data, start, tmp_path, int
     assert same(resumed.twin("last"), trained.twin("last"))
 
 
+def test_metrics_of_a_damaged_checkpoint_are_refused(trained, tmp_path):
+    """Those of the checkpoint before were given, which lacks epochs."""
+    out = shutil.copytree(trained.directory, tmp_path / "out")
+    last = max((out / "checkpoints").iterdir())
+    (last / "_CHECKPOINT_METADATA").write_bytes(b"{")
+    with pytest.raises(TrainingError, match=f"last checkpoint .* is damaged: {last}. Start the same training again"):
+        _ = Training(out).metrics
+    assert "last checkpoint damaged" in repr(Training(out)) and same(Training(out).twin(), trained.twin())
+
+
 def test_no_room_for_a_checkpoint(data, start, tmp_path, monkeypatch):
     usage = checkpoints.shutil.disk_usage
     full = lambda path: usage(path)._replace(free=1000)  # noqa: E731
@@ -293,8 +304,10 @@ def test_refused(data, start, tmp_path, trained):
         train(data, tmp_path / "a", start, dataclasses.replace(RECIPE, transfer=("readout",)), progress=False)
     with pytest.raises(ValueError, match=r"units has 3 rows, and .* has 5 units"):
         train(data, tmp_path / "a", start, RECIPE, units=start.units)
-    with pytest.raises(ValueError, match=r"batch_size is 2, for 3 devices"):
+    with pytest.raises(ValueError, match="devices holds a device more than once"):
         train(data, tmp_path / "a", start, RECIPE, devices=jax.devices()[:1] * 3)
+    with pytest.raises(ValueError, match="batch_size is 2, for 3 devices"):
+        run._devices(jax.devices()[:1] * 3, RECIPE.batch_size)
     with pytest.raises(ValueError, match="which is 'first'"):
         trained.twin("first")
     with pytest.raises(ValueError, match="optimizer is 'adma'"):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import zarr
 
 from fnn_jax.screen.results import DONE, FAILED, WAITING, ScreenError
 
@@ -90,6 +89,8 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
     Raises:
         ScreenError: what is there is damaged, or no screen; what is wrong is named.
     """
+    import zarr  # late: it takes a while, and most do without
+
     if not (path / "zarr.json").is_file():
         if (path / "responses").is_dir():
             raise ScreenError(damaged(path, "the file zarr.json is missing"))

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,8 +29,9 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from fnn_jax.files import explained_full_disk, refuse_existing, whole_directory, whole_file
+from fnn_jax.files import explained_full_disk, refuse_existing, whole_directory
 from fnn_jax.screen import checksums
+from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns
 from fnn_jax.version import __version__
 
@@ -355,56 +355,6 @@ class ScreenStore:
             for partial in self.path.rglob("*.partial"):  # of processes that were killed
                 partial.unlink(missing_ok=True)
         return _as_dataset(self.path)
-
-
-def mend_metadata(path: Path, create) -> bool:
-    """Give a screen the metadata that it should have, where results in it prove to be of the same settings.
-
-    ``create`` makes an empty screen of these settings at a path. What stands in the metadata of arrays beside that is
-    their shape, which follows from the other arrays. False: this cannot be told, and nothing was changed.
-    """
-    import zarr
-
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.mending-", dir=path.parent) as folder:
-        trial = Path(folder) / "trial.zarr"
-        create(trial)
-        new = {file.relative_to(trial): json.loads(file.read_text()) for file in trial.rglob("zarr.json")}
-        old = {}
-        for name in new:
-            with contextlib.suppress(OSError, ValueError):
-                old[name] = json.loads((path / name).read_text())
-        try:
-            shapes = {name.parent.name: old[name]["shape"] for name in new if "shape" in old.get(name, {})}
-            counts = sorted(shapes[name][0] for name in checksums.OF_STIMULUS if name in shapes)
-            count = counts[len(counts) // 2]  # one of them may be the damaged one
-            for name, metadata in new.items():
-                if "shape" in metadata and metadata["dimension_names"][0] == "stimulus":
-                    metadata["shape"][0] = count
-                    if name.parent.name == "responses" and len(shapes.get("responses", ())) == len(metadata["shape"]):
-                        metadata["shape"] = [count, *shapes["responses"][1:-1], metadata["shape"][-1]]
-                (trial / name).write_text(json.dumps(metadata))
-            for name in new:
-                if name.parent.name:
-                    shutil.rmtree(trial / name.parent / "c", ignore_errors=True)
-                    if (path / name.parent / "c").is_dir():
-                        (trial / name.parent / "c").symlink_to(path / name.parent / "c")
-            group = zarr.open_group(trial, mode="r")
-            longest = int(group["frames"][:].max(initial=0))
-            if new[Path("responses/zarr.json")]["dimension_names"][1] == "time":
-                new[Path("responses/zarr.json")]["shape"][1] = max(longest, 1)
-                (trial / "responses" / "zarr.json").write_text(json.dumps(new[Path("responses/zarr.json")]))
-            group, attributes = checksums.check_metadata(trial)
-            states = [checksums.examine(group, attributes, a, b) for _, a, b in checksums.blocks(group, attributes)]
-            whole = int((group["done"][:] != WAITING).sum()) - sum(len(state.bad) for state in states)
-        except (ScreenError, OSError, ValueError, KeyError, IndexError, TypeError):
-            return False
-        if whole <= 0:
-            return False
-        for name, metadata in new.items():
-            if old.get(name) != metadata:
-                with whole_file(path / name) as temporary:
-                    temporary.write_text(json.dumps(metadata, indent=2))
-    return True
 
 
 def open_screen(path: str | os.PathLike, verify: bool = True):

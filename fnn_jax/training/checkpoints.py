@@ -92,17 +92,21 @@ class Checkpoints:
         self._damaged.clear()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Metrics of the epochs that are over, as the last checkpoint that is whole has them.
+        """Metrics of the epochs that are over, as the last checkpoint has them.
 
         Raises:
-            TrainingError: there is none.
+            TrainingError: it is damaged; an older one would lack epochs, without a word.
         """
-        for update in reversed(self.steps()):
-            try:
-                return checkpoint.load_metadata(self._path(update))["rows"]
-            except CheckpointError:
-                continue
-        raise TrainingError(f"{self._directory} holds no checkpoint that is whole.")
+        steps = self.steps()
+        if not steps:
+            return []
+        try:
+            return checkpoint.load_metadata(self._path(steps[-1]))["rows"]
+        except CheckpointError as error:
+            raise TrainingError(
+                "The metrics cannot be told, because the last checkpoint of the training is damaged: "
+                f"{self._path(steps[-1])}. Start the same training again: it goes on from the checkpoint before."
+            ) from error
 
     def load(self, like: Snapshot) -> Snapshot | None:
         """The last checkpoint, or the one before where it is damaged; None where there is none.

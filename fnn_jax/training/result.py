@@ -37,7 +37,11 @@ class Training:
 
     def __repr__(self) -> str:
         state = "finished" if self.is_finished else "not finished"
-        return f"Training({str(self.directory)!r}: {len(self.metrics)} epochs, {state})"
+        try:
+            epochs = f"{len(self.metrics)} epochs"
+        except TrainingError:
+            epochs = "last checkpoint damaged"
+        return f"Training({str(self.directory)!r}: {epochs}, {state})"
 
     @property
     def is_finished(self) -> bool:
@@ -48,9 +52,11 @@ class Training:
         """One row for each epoch: ``epoch, seed, lr, training_objective, validation_objective``.
 
         They are those of the last checkpoint, whose hash is verified; ``metrics.csv`` is a copy for other programs.
+
+        Raises:
+            TrainingError: that checkpoint is damaged.
         """
-        checkpoints = Checkpoints(self.directory / "checkpoints")
-        rows = checkpoints.rows() if checkpoints.steps() else []
+        rows = Checkpoints(self.directory / "checkpoints").rows()
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["epoch"])
 
     @property

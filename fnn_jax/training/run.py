@@ -340,7 +340,7 @@ def _devices(devices: Sequence[jax.Device] | None, batch_size: int) -> list[jax.
     if devices is not None:
         if batch_size % len(devices):
             raise ValueError(
-                f"batch_size is {batch_size}, and devices are {len(devices)}; expected a multiple of their number."
+                f"batch_size is {batch_size}, for {len(devices)} devices; expected a multiple of their number."
             )
         return devices
     available = jax.devices()
