@@ -187,7 +187,7 @@ def test_periphery(network):
     differs = dark != extend
     assert differs.any() and not differs.all()
     assert np.isclose(dark[differs], black).mean() > 0.5
-    with pytest.raises(ValueError, match=r"periphery is 'bright'; expected one of \('dark', 'extend'\)"):
+    with pytest.raises(ValueError, match=r"periphery is 'bright'; expected one of 'dark', 'extend'"):
         network.rollout(network.init_state(1), inputs, periphery="bright")
 
 

@@ -240,7 +240,8 @@ def test_figures(results, twin, tmp_path):
         figures.response_raster(np.zeros((0, 3)))
 
 
-@pytest.mark.parametrize("protocol", [pytest.param("direction", marks=pytest.mark.slow), "dots"])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["direction", "dots"])
 def test_tune(twin, tmp_path, monkeypatch, capsys, protocol):
     monkeypatch.chdir(tmp_path)
     twin.save("weights")

@@ -169,6 +169,7 @@ def test_gaussian_fits_in_degrees_and_flags():
         physiology.fit_gaussians(np.zeros((24, 40)))
 
 
+@pytest.mark.slow
 def test_gradient_receptive_fields(twin):
     fields = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False)
     assert fields.shape == (2, 4, 18, 32)
