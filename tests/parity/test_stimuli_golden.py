@@ -56,7 +56,8 @@ def test_parameterisations(stimuli, name, static, gain, stds):
         assert_close("synthesis gradient", gradient[part], stimuli[f"{name}_grad_{part}"])
 
 
-@pytest.mark.parametrize("name", [pytest.param("excitation", marks=pytest.mark.slow), "reconstruction"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["excitation", "reconstruction"])
 def test_objectives(parameters, config, stimuli, name):
     twin = Twin(network_from_parameters(config, parameters))
     behaviour = (np.zeros((6, 1, 2), np.float32),) * 2
