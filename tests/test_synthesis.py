@@ -342,19 +342,19 @@ class Killed(BaseException):
 def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
     options = QUICK | {"steps": 45, "batch_size": 2, "sample_stream": True}
     whole = synthesis.synthesize(twin, [4, 1, 5], **options)
-    save, count = run._save, iter(range(100))
+    save, count = run.save_arrays, iter(range(100))
 
-    def killed(path, arrays):
+    def killed(*arguments):
         if next(count) == moment:
             raise Killed
-        save(path, arrays)
+        save(*arguments)
 
-    monkeypatch.setattr(run, "_save", killed)
+    monkeypatch.setattr(run, "save_arrays", killed)
     with pytest.raises(Killed):
         synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     with pytest.raises(synthesis.SynthesisError, match="not finished"):
         synthesis.Synthesis.load(tmp_path / "s")
-    monkeypatch.setattr(run, "_save", save)
+    monkeypatch.setattr(run, "save_arrays", save)
     resumed = synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(getattr(resumed, name), array, err_msg=name)
