@@ -3,7 +3,6 @@
 A checkpoint keeps a SHA-256 of every array in its metadata, because the file format itself lets flipped bits pass.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.files import explained_full_disk
+from fnn_jax.arrays import array_digest
+from fnn_jax.files import explained_full_disk, json_digest
 from fnn_jax.model.parameters import indented
 
 FORMAT = "fnn_jax parameters 1"
@@ -29,19 +29,12 @@ class CheckpointError(ValueError):
 
 def array_sha256(array: np.ndarray) -> str:
     """SHA-256 of an array: its dtype, shape and bytes."""
-    array = np.asarray(array)
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(np.asarray(array, order="C").data)
-    return digest.hexdigest()
+    return array_digest(np.asarray(array)).hex()
 
 
 def parameters_sha256(hashes: Mapping[str, str]) -> str:
     """One SHA-256 for a whole set of arrays, from the SHA-256 of each by name."""
-    return _json_sha256(dict(hashes))
-
-
-def _json_sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return json_digest(dict(hashes))
 
 
 def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
@@ -60,7 +53,7 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
     hashes = {name: array_sha256(array) for name, array in arrays.items()}
     digest = parameters_sha256(hashes)
     record = {**metadata, "format": FORMAT, "sha256": hashes, "parameters_sha256": digest}
-    record["record_sha256"] = _json_sha256(record)
+    record["record_sha256"] = json_digest(record)
     path = Path(path).absolute()
     if path.exists():
         raise FileExistsError(f"{path} exists already and is kept as it is. Choose another name.")
@@ -123,7 +116,7 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
             f"{FORMAT!r}. Convert the weights again."
         )
     record = {name: value for name, value in metadata.items() if name != "record_sha256"}
-    if _json_sha256(record) != metadata.get("record_sha256"):
+    if json_digest(record) != metadata.get("record_sha256"):
         raise _damaged(path, ["its metadata differ from their SHA-256"])
     return metadata
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>incomplete|old)-(?P<node>.+)-(?P<process>\d+)-\w+(\.\w+)?")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fs.h and fcntl.h
@@ -207,6 +209,11 @@ def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
     """Digest of a whole file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256, in hexadecimal, of a value that JSON can hold, whatever the order of its names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def umask() -> int:

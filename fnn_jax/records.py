@@ -1,7 +1,6 @@
 """Folders that say what they hold, so that work goes on only where it was begun, and by one process at a time."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import filelock
 
-from fnn_jax.files import explained_full_disk, is_temporary, whole_file
+from fnn_jax.files import explained_full_disk, is_temporary, json_digest, whole_file
 
 SEAL = "record_sha256"
 REMEDY = "Put the file back from a copy, or give another folder."
@@ -73,7 +72,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as JSON, sealed with its SHA-256."""
     record = {name: value for name, value in record.items() if name != SEAL}
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps({**record, SEAL: _seal(record)}, indent=1) + "\n")
+        temporary.write_text(json.dumps({**record, SEAL: json_digest(record)}, indent=1) + "\n")
 
 
 def read_record(path: Path, what: str, error: type[ValueError], remedy: str = REMEDY) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def read_record(path: Path, what: str, error: type[ValueError], remedy: str = RE
     try:
         record = json.loads(path.read_text())
         sealed = record.pop(SEAL)
-        whole = sealed == _seal(record)
+        whole = sealed == json_digest(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise error(_damaged(path, what, f"{type(problem).__name__}: {problem}", remedy)) from problem
     if not whole:
@@ -97,10 +96,6 @@ def _damaged(path: Path, what: str, why: str, remedy: str) -> str:
     return (
         f"{path} is damaged, or of another version of fnn_jax ({why}): what the {what} is of cannot be told. {remedy}"
     )
-
-
-def _seal(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _brief(value: Any) -> str:

@@ -478,7 +478,7 @@ def test_a_changed_array_or_record_is_noticed(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="a.b differs from its SHA-256"):
         checkpoint.load(tmp_path / "good")
     monkeypatch.undo()
-    monkeypatch.setattr(checkpoint, "_json_sha256", lambda value: "0")
+    monkeypatch.setattr(checkpoint, "json_digest", lambda value: "0")
     with pytest.raises(CheckpointError, match="its metadata differ from their SHA-256"):
         checkpoint.load(tmp_path / "good")
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnn_jax.files import json_digest
 from fnn_jax.screen.results import DONE, FAILED, WAITING, ScreenError
 
 FORMAT = 2
@@ -36,10 +37,6 @@ class BlockState(NamedTuple):
     bad: list[Bad]
     unmarked: dict[int, int]
     unreadable: list[str]
-
-
-def json_digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def row_digest(

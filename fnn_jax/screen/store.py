@@ -29,7 +29,7 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from fnn_jax.files import explained_full_disk, refuse_existing, whole_directory
+from fnn_jax.files import explained_full_disk, json_digest, refuse_existing, whole_directory
 from fnn_jax.screen import checksums
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns
@@ -77,7 +77,7 @@ class ScreenStore:
         self._check(settings, ids, units, lambda path: self._create(path, settings, record, layout, units, ids))
         self._group = zarr.open_group(self.path, mode="r+")
         self._attributes = dict(self._group.attrs)
-        self._identity = checksums.json_digest(self._attributes["settings"])
+        self._identity = json_digest(self._attributes["settings"])
         self.block = int(self._attributes["block"])
 
     def _is_there(self) -> bool:
