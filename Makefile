@@ -1,5 +1,5 @@
 # make demo   the demonstration; needs no PyTorch and no download of weights
-# make test        the tests, with the versions of constraints.txt
+# make test        the tests, with the versions of constraints.txt; COVERAGE=1 counts the lines that they run, in twice the time
 # make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
 # make wheel       source distribution and wheel in dist/
@@ -8,7 +8,9 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 CONSTRAINTS ?= constraints.txt
 INSTALL = $(RUN) pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
-PYTEST = $(RUN) pytest -n 2 --dist loadfile --durations=10 --cov --cov-report=term:skip-covered
+PYTEST = $(RUN) pytest -n 2 --dist loadfile --durations=10
+# What is not about numbers is compiled with few optimisations, in a fifth of the time.
+QUICKLY = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 
 demo: $(VENV)/demo.installed
 	$(VENV)/bin/fnn-jax demo
@@ -16,7 +18,8 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(PYTEST) -m "not slow"
+	$(QUICKLY) $(PYTEST) -m "not slow" --ignore tests/parity $(if $(COVERAGE),--cov --cov-report=)
+	$(PYTEST) -m "not slow" tests/parity $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
 test-slow: $(VENV)/test.installed
 	$(PYTEST) -m slow

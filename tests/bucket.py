@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from disturbed import small
 
-from fnn_jax import NetworkConfig, release
+from fnn_jax import release
 from fnn_jax.release import Release, RemoteFile
 
-CONFIG = NetworkConfig.tiny(24)
+CONFIG = small(24)
 NUM_UNITS = {scan: 20 + index for index, scan in enumerate(release.MICRONS.num_units)}
 REAL = release.MICRONS
 
@@ -36,7 +37,7 @@ def make(folder: Path) -> None:
     for tag in REAL.weights:
         for index, (scan, units) in enumerate(NUM_UNITS.items()):
             random = np.random.default_rng(index)
-            config = NetworkConfig.tiny(units)
+            config = small(units)
             arrays = {name: value if is_core(name) else vary(value, random) for name, value in base.items()}
             for name in arrays:
                 if name.startswith("readout.feature."):
@@ -161,7 +162,7 @@ def as_release(folder: Path, base_url: str) -> Release:
         weights=weights,
         properties=REAL.properties,
         property_weights=REAL.property_weights,
-        architecture=NetworkConfig.tiny,
+        architecture=small,
     )
 
 

@@ -1,27 +1,31 @@
 """Strict settings for every test, and the small twin that most of them use."""
 
+import gc
+
 import compiled  # noqa: F401  before JAX is imported
 
 # isort: split
 import bucket
 import jax
 import pytest
-from disturbed import disturb
+from disturbed import disturb, small
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-from fnn_jax import NetworkConfig, Twin, download, release  # noqa: E402
+from fnn_jax import Twin, download, release  # noqa: E402
 from fnn_jax.demo import random_network  # noqa: E402
 from fnn_jax.model.network import Network  # noqa: E402
 
 NUM_UNITS = 7
+gc.freeze()  # what was imported stays
+gc.set_threshold(50_000, 20, 50)  # programs are traced from very many small objects
 
 
 @pytest.fixture(scope="session")
 def network() -> Network:
-    """A tiny network in which every parameter matters."""
-    return disturb(random_network(NetworkConfig.tiny(NUM_UNITS)))
+    """A small network in which every parameter matters."""
+    return disturb(random_network(small(NUM_UNITS)))
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,18 @@
-"""A network in which every parameter matters."""
+"""Small networks in which every parameter matters."""
+
+import dataclasses
 
 import jax
 import numpy as np
 
-from fnn_jax import Network
+from fnn_jax import Network, NetworkConfig
+
+
+def small(num_units: int) -> NetworkConfig:
+    """``NetworkConfig.tiny`` with a feedforward part of one layer: it compiles sooner."""
+    tiny = NetworkConfig.tiny(num_units)
+    block = {"channels": (4,), "groups": (1,), "layers": (1,), "temporal_kernels": (2,), "spatial_kernels": (3,)}
+    return dataclasses.replace(tiny, feedforward=dataclasses.replace(tiny.feedforward, **block, pools=(2,)))
 
 
 def disturb(network: Network, seed: int = 0) -> Network:

@@ -17,9 +17,6 @@ from fnn_jax.demo import random_network
 from fnn_jax.model.decorrelation import decorrelation
 from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 
-QUICKLY = {"xla_backend_optimization_level": 0}  # half the time to compile
-
-
 # One of them in every run of the tests; all of them compile for a minute.
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name != "conv_lstm" else []) for name in ALTERNATIVES]
 
@@ -41,11 +38,12 @@ def training(alternative):
     return network_from_parameters(config, parameter_arrays(alternative))
 
 
+@pytest.mark.slow
 def test_split_rollout_equals_the_whole(training):
     """With the draws of training."""
     inputs, start = make_inputs(4, 1), training.init_state(1, jax.random.key(1))
     names = training.feature_names
-    run = jax.jit(lambda state, inputs: training.rollout(state, inputs, features=names), compiler_options=QUICKLY)
+    run = jax.jit(lambda state, inputs: training.rollout(state, inputs, features=names))
     final, whole = run(start, inputs)
     middle, first = run(start, frames_of(inputs, 0, 2))
     state, second = run(middle, frames_of(inputs, 2, 4))
@@ -63,6 +61,7 @@ def test_dropout_masks_every_stage_that_has_it(training):
     assert {round(float(v), 5) for mask in masks for v in np.unique(mask)} == {0.0, round(1 / 0.7, 5)}
 
 
+@pytest.mark.slow
 def test_gradients_reach_pixels_and_every_parameter(training):
     """Those of the units' own loss and of the penalty on the core."""
     inputs = make_inputs(3, 1)
@@ -73,7 +72,7 @@ def test_gradients_reach_pixels_and_every_parameter(training):
         output = network.rollout(state, inputs, features=("core",), remat=False)[1]
         return network.loss(output.readout, output.readout + 1).sum() + decorrelation(output.features["core"], length=2)
 
-    run = jax.jit(jax.grad(loss, argnums=(0, 1)), compiler_options=QUICKLY)
+    run = jax.jit(jax.grad(loss, argnums=(0, 1)))
     gradient, on_inputs = run(training, inputs)
     for name, values in (parameter_arrays(gradient) | on_inputs._asdict()).items():
         assert np.isfinite(values).all(), name
@@ -88,7 +87,7 @@ def test_a_twin_is_saved_loaded_and_predicts(alternative, tmp_path):
     loaded = Twin.load(tmp_path / "twin")
     assert loaded.config == alternative.config and loaded.fingerprint() == twin.fingerprint()
     inputs = make_inputs(2, 1)
-    run = jax.jit(alternative.rollout, compiler_options=QUICKLY)
+    run = jax.jit(alternative.rollout)
     _, output = run(alternative.init_state(1), inputs)
     responses = loaded.predict(*(np.asarray(array[:, 0]) for array in inputs))
     np.testing.assert_allclose(responses, output.responses[:, 0], rtol=1e-4, atol=1e-6)

@@ -66,6 +66,7 @@ def test_the_module_runs_as_a_script():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("fnn_jax 0")
 
 
+@pytest.mark.slow
 def test_demo(tmp_path, capsys):
     """The README's first command, from published files (where torch is) to the figure."""
     assert cli.main(["demo", "-o", str(tmp_path / "out")]) == 0
@@ -80,6 +81,7 @@ def test_demo(tmp_path, capsys):
     assert (tmp_path / "out" / "responses.png").stat().st_size > 50_000
 
 
+@pytest.mark.slow
 def test_demo_without_torch_and_with_other_weights(tmp_path, monkeypatch, capsys):
     """Without torch the scan is saved as the converter would; given weights need no random ones. Videos of 4 frames."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import unwritable
-from disturbed import damage
+from disturbed import damage, small
 from processes import READY, Process
 
-from fnn_jax import CheckpointError, NetworkConfig, Twin, cli, download, microns, release
+from fnn_jax import CheckpointError, Twin, cli, download, microns, release
 from fnn_jax.cache import cache_directory
 from fnn_jax.convert import convert, convert_scans
 from fnn_jax.demo import random_network
@@ -401,7 +401,7 @@ def test_readout_locations_are_where_the_model_looks(twin):
 @pytest.fixture(scope="module")
 def selected():
     units = pd.DataFrame({"session": 8, "scan_idx": 5, "unit_id": [11, 22, 33, 44, 55], "animal_id": 17797})
-    twin = Twin(random_network(NetworkConfig.tiny(5)), units.rename_axis("readout_id"), name="8-5")
+    twin = Twin(random_network(small(5)), units.rename_axis("readout_id"), name="8-5")
     return twin, twin.predict(VIDEO)
 
 
@@ -515,9 +515,9 @@ def test_a_selection_is_a_twin(selected, tmp_path):
     assert all(
         a is b for a, b in zip(jax.tree.leaves(some.network.core), jax.tree.leaves(twin.network.core), strict=True)
     )
-    assert Twin(random_network(NetworkConfig.tiny(3))).select([2]).num_units == 1
+    assert Twin(random_network(small(3))).select([2]).num_units == 1
     with pytest.raises(ValueError, match="has no column unit_id"):
-        Twin(random_network(NetworkConfig.tiny(3))).select(unit_ids=[2])
+        Twin(random_network(small(3))).select(unit_ids=[2])
 
 
 # --- what can go wrong on the disk
@@ -652,6 +652,7 @@ def contents(folder):
     return {scan: (store.metadata(scan)["sha256"], store.load(scan).units.to_csv()) for scan in store.scans()}
 
 
+@pytest.mark.slow
 def test_a_conversion_on_a_disk_that_is_full(bucket_folder, server, own_cache):
     """A limit on the size of files stands for it: the zip fits, what is made of it does not."""
     microns.download(scans=["8-5"], properties=(), progress=False)

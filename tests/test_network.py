@@ -32,6 +32,16 @@ def frames_of(inputs, start, stop):
     return jax.tree.map(lambda a: a[start:stop], inputs)
 
 
+def every_connection() -> Network:
+    """Two blocks of two layers, one of them in groups."""
+    return disturb(random_network(NetworkConfig.tiny(7)))
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return every_connection()
+
+
 @pytest.fixture(scope="module")
 def rollout():
     return jax.jit(lambda network, state, inputs: network.rollout(state, inputs, features=network.feature_names))
@@ -308,6 +318,7 @@ def test_gradients_against_finite_differences(network):
     assert checked > 60
 
 
+@pytest.mark.slow
 def test_gradients_reach_pixels_of_every_frame_that_can_matter(network):
     inputs = make_inputs(5, 1)
     pixels = as_pixels(inputs.stimulus)

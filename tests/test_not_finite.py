@@ -40,6 +40,7 @@ def test_the_stage_is_named(twin, video, stage):
     assert any(f"first the output of {outputs[stage]}" in text for text in texts), texts
 
 
+@pytest.mark.slow
 def test_screens_synthesis_and_training_say_so(twin, video, tmp_path):
     bad, _ = broken(twin, "core")
     with pytest.warns(UserWarning) as warned:

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_network import as_pixels, make_inputs, operations
+from test_network import as_pixels, every_connection, make_inputs, operations
 
 from fnn_jax.model import layers
 
 FASTER = ("tensorfloat32", "bfloat16")
 INPUTS = make_inputs(4, 1)
-QUICKLY = {"xla_backend_optimization_level": 0}  # half the time to compile
 
 
 def respond(network, pixels, **options):
@@ -21,9 +20,14 @@ def respond(network, pixels, **options):
 
 
 @pytest.fixture(scope="module")
+def network():
+    return every_connection()
+
+
+@pytest.fixture(scope="module")
 def by_name(network):
     """Outputs, one precision after the other in one process."""
-    run = jax.jit(respond, static_argnames="precision", compiler_options=QUICKLY)
+    run = jax.jit(respond, static_argnames="precision")
     return {name: run(network, INPUTS.stimulus, precision=name) for name in layers.PRECISIONS}
 
 
@@ -107,7 +111,7 @@ def test_error_of_responses(by_name):
 def test_error_of_gradients(one_core):
     """On the retinal image, relative to the largest; they went through every product of the core."""
     total, *arguments = one_core
-    run = jax.jit(jax.grad(total, argnums=1), static_argnames="name", compiler_options=QUICKLY)
+    run = jax.jit(jax.grad(total, argnums=1), static_argnames="name")
     exact = run(*arguments, name="float32")
     for name, measured in (("tensorfloat32", 8.8e-4), ("bfloat16", 7.4e-3)):
         error = np.abs(run(*arguments, name=name) - exact).max() / np.abs(exact).max()

@@ -83,9 +83,9 @@ def test_tables_are_those_of_the_measures(twin, display, results):
     )
     if unit is not None:
         assert surround.table["r_alone"][unit] == surround.responses[kinds, unit][0]
-    assert results["dots"].arrays["on"].shape == (7, 18, 32) and results["noise"].arrays["field"].shape == (7, 4, 5, 8)
+    assert results["dots"].arrays["on"].shape == (7, 18, 32) and results["noise"].arrays["field"].shape == (7, 4, 6, 11)
     expected = [(m.frames, twin.predict(m.frames)) for m in map(results["noise"].protocol.movie, range(2))]
-    field = physiology.noise_receptive_fields(expected, lags=4, block=4)
+    field = physiology.noise_receptive_fields(expected, lags=4, block=3)
     np.testing.assert_allclose(results["noise"].arrays["field"], field, atol=1e-6)
 
 
@@ -218,6 +218,7 @@ def test_similarity(twin):
         physiology.signal_correlation(responses, responses[1:])
 
 
+@pytest.mark.slow
 def test_figures(results, twin, tmp_path):
     figures.polar_tuning(results["direction"], path=tmp_path / "polar.png")
     figures.receptive_field_panels(results["dots"], [0, 1], tmp_path / "dots.pdf")

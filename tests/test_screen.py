@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from disturbed import small
 
-from fnn_jax import NetworkConfig, Screen, Stimulus, Twin
+from fnn_jax import Screen, Stimulus, Twin
 from fnn_jax import twin as twin_module
 from fnn_jax.demo import random_network
 from fnn_jax.screen import predictor, reduction, source
@@ -136,7 +137,7 @@ def test_a_function_of_the_user(twin, videos, expected):
 def test_several_twins_share_one_program(twin, videos, expected):
     key = {"session": 8, "scan_idx": 5, "unit_id": np.arange(3)}
     table = pd.DataFrame(key, index=pd.RangeIndex(3, name="readout_id"))
-    other = Twin(random_network(NetworkConfig.tiny(3), seed=5), table, name="8-5")
+    other = Twin(random_network(small(3), seed=5), table, name="8-5")
     compiled = twin_module.compiled_rollout._cache_size()
     both = Screen([twin, other], batch_size=2)(videos)
     assert twin_module.compiled_rollout._cache_size() <= compiled + 1
@@ -156,7 +157,7 @@ def test_stream_and_periphery_are_those_of_predict(twin, videos):
 
 
 def test_a_changed_network_is_seen(videos):
-    twin = Twin(random_network(NetworkConfig.tiny(3)))
+    twin = Twin(random_network(small(3)))
     screen = Screen(twin, batch_size=2)
     before = screen(videos[:2]).responses
     twin.network.readout.feature.bias[...] += 1

@@ -179,6 +179,7 @@ def test_the_blocks_of_a_killed_process_are_taken_over(folder, undisturbed, tmp_
     assert contents(tmp_path / "out.zarr") == undisturbed
 
 
+@pytest.mark.slow
 def test_four_devices(folder, undisturbed, tmp_path):
     """Batches cut over four devices give the same numbers, and write the same file."""
     code = "import sys, jax; assert jax.local_device_count() == 4\n" + CODE + RUN

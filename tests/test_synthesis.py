@@ -1,6 +1,5 @@
 """Synthesis finds what is known, goes on where it was killed, and refuses what cannot work."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from disturbed import disturb
+from disturbed import disturb, small
 from faulty import FAULTS, inflict
 
-from fnn_jax import NetworkConfig, Twin, cli, stimuli, synthesis
+from fnn_jax import Twin, cli, stimuli, synthesis
 from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display
 from fnn_jax.synthesis import penalties, run
@@ -29,10 +28,7 @@ QUICK = {"num_frames": 6, "burn_in": 2, "steps": 20, "progress": False, "optimiz
 @pytest.fixture(scope="module")
 def twin():
     """With a feedforward part of one layer, which compiles sooner; its weights are as disturbed as those of the others."""
-    tiny = NetworkConfig.tiny(7)
-    block = {"channels": (4,), "groups": (1,), "layers": (1,), "temporal_kernels": (2,), "spatial_kernels": (3,)}
-    config = dataclasses.replace(tiny, feedforward=dataclasses.replace(tiny.feedforward, **block, pools=(2,)))
-    return Twin(disturb(random_network(config)), label="random weights")
+    return Twin(disturb(random_network(small(7))), label="random weights")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +80,7 @@ def test_on_an_accelerator_all_at_once(twin, found, monkeypatch):
     np.testing.assert_allclose(together.losses, found.losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(twin):
     with jax.enable_x64(True):
         exact = Twin(jax.tree.map(lambda array: array.astype("float64"), twin.network))
@@ -415,6 +412,7 @@ def test_killed_processes(twin, tmp_path):
             np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.slow
 def test_not_a_number_stops_and_keeps_the_best(twin, found):
     """A loss that breaks once a unit responds more than it does at first."""
     first, last = found.start_responses[0].mean(), found.responses[0].mean()
@@ -542,6 +540,7 @@ def test_command(twin, tmp_path, monkeypatch, capsys):
         assert message in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_damage_is_told_and_computed_again(twin, found, tmp_path):
     def again():
         return synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=2, out=tmp_path / "out")
@@ -572,6 +571,7 @@ def test_damage_is_told_and_computed_again(twin, found, tmp_path):
         again()
 
 
+@pytest.mark.slow
 def test_data_of_any_shape_and_numbers_of_numpy(twin, tmp_path):
     """Data of the caller's own objective have an entry for each target, and nothing else is asked of them."""
     wanted = np.linspace(0.5, 1.5, 6, dtype=np.float32).reshape(2, 3)

@@ -15,11 +15,11 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
-from disturbed import damage, disturb
+from disturbed import damage, disturb, small
 from flax import nnx
 from recordings import write_recording
 
-from fnn_jax import CheckpointError, Network, NetworkConfig, Twin, cli, poisson_loss
+from fnn_jax import CheckpointError, Network, Twin, cli, poisson_loss
 from fnn_jax.data import DataError, TrainingData
 from fnn_jax.demo import random_network
 from fnn_jax.model.parameters import parameter_arrays
@@ -40,13 +40,6 @@ RECIPE = Recipe(
     learning_rate=0.3,
     clip=0.1,
 )
-
-
-def small(num_units):
-    """The tiny network with a feedforward part of one layer: it compiles sooner."""
-    tiny = NetworkConfig.tiny(num_units)
-    block = {"channels": (4,), "groups": (1,), "layers": (1,), "temporal_kernels": (2,), "spatial_kernels": (3,)}
-    return dataclasses.replace(tiny, feedforward=dataclasses.replace(tiny.feedforward, **block, pools=(2,)))
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +148,7 @@ def test_resumed_equals_uninterrupted(trained, data, start, tmp_path, interrupte
     pd.testing.assert_frame_equal(resumed.metrics, trained.metrics)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(trained, data, start, tmp_path, interrupted):
     out = tmp_path / "out"
     interrupted(5, data, out, start, RECIPE)
@@ -176,6 +170,7 @@ def test_metrics_of_a_damaged_checkpoint_are_refused(trained, tmp_path):
     assert "last checkpoint damaged" in repr(Training(out)) and same(Training(out).twin(), trained.twin())
 
 
+@pytest.mark.slow
 def test_no_room_for_a_checkpoint(data, start, tmp_path, monkeypatch):
     usage = checkpoints.shutil.disk_usage
     full = lambda path: usage(path)._replace(free=1000)  # noqa: E731
@@ -285,6 +280,7 @@ def test_several_scans_share_a_core(data, tmp_path):
     assert first["readout.feature.weight"].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_not_a_number(data, start, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e30, optimizer="sgd")
     with pytest.raises(

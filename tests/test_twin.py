@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from disturbed import small
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache, sizes
 from fnn_jax import twin as twin_module
@@ -79,7 +80,7 @@ def test_features_by_name(twin, video, traces, responses):
     features = twin.features(video, ["retina", "readout", "feedforward.block0"], *traces)
     assert list(features) == ["retina", "readout", "feedforward.block0"]
     assert features["retina"].shape == (FRAMES, 16, 24, 1)
-    assert features["feedforward.block0"].shape == (FRAMES, 2, 4, 6, 12)
+    assert features["feedforward.block0"].shape == (FRAMES, 2, 4, 6, 8)
     np.testing.assert_allclose(np.exp(features["readout"].mean(1)), responses, rtol=1e-5)
     with pytest.raises(ValueError, match=r"unknown names \['maps'\]"):
         twin.features(video, "maps")
@@ -150,17 +151,17 @@ def test_save_and_load(twin, video, tmp_path):
 
 
 def test_changed_weights_are_seen(video):
-    twin = Twin(random_network(NetworkConfig.tiny(3)))
+    twin = Twin(random_network(small(3)))
     before = twin.predict(video[:2])
     twin.network.readout.feature.bias[...] += 1
     np.testing.assert_allclose(twin.predict(video[:2]), before * np.e, rtol=1e-5)
     np.testing.assert_allclose(jax.jit(twin.rollout)(video[:2]), before * np.e, rtol=1e-5)
-    twin.network = random_network(NetworkConfig.tiny(4))
+    twin.network = random_network(small(4))
     assert twin.predict(video[:2]).shape == (2, 4)
 
 
 def test_predict_is_refused_inside_a_trace_and_survives_one(video):
-    twin = Twin(random_network(NetworkConfig.tiny(3)))
+    twin = Twin(random_network(small(3)))
     for function in (twin.predict, lambda v: twin.features(v, "core"), lambda v: twin.step(twin.init_state(), v[0])):
         with pytest.raises(TypeError, match="Use twin.rollout there"):
             jax.jit(function)(video[:2])
@@ -222,7 +223,7 @@ def test_provenance_survives_saving(network, tmp_path):
 
 def test_compiled_ahead(video):
     """What ``compile`` compiled, ``predict`` finds."""
-    twin = Twin(random_network(NetworkConfig.tiny(6)))
+    twin = Twin(random_network(small(6)))
     assert twin.compile(2) > 0
     compiled = twin_module.compiled_rollout._cache_size()
     twin.predict(np.stack([video, video], 1)[..., None])
@@ -277,7 +278,7 @@ def test_compilation_cache(tmp_path):
 
 
 def test_a_selection_of_a_changed_twin_says_so():
-    twin = Twin(random_network(NetworkConfig.tiny(3)), provenance={"weights": "default", "animal_id": 17797})
+    twin = Twin(random_network(small(3)), provenance={"weights": "default", "animal_id": 17797})
     assert twin.select([0]).weights == "default"
     twin.network.readout.feature.bias[...] += 1
     assert twin.select([0]).weights is None and twin.select([0]).provenance["changed"]

@@ -68,7 +68,7 @@ def test_a_twin_is_an_argument_of_compiled_functions(published, video):
 
     expected = published.predict(video).mean()
     np.testing.assert_allclose(mean(published, video), expected, rtol=1e-6)
-    gradient = jax.grad(mean)(published, video.astype(np.float32) / 255)
+    gradient = jax.eval_shape(jax.grad(mean), published, video.astype(np.float32) / 255)
     assert jax.tree.structure(gradient) == jax.tree.structure(published)
     assert published.weights == "default"
 
@@ -87,6 +87,7 @@ def _mean_responses(twin, videos):
     return Screen(twin, reduce="mean", progress=False)(videos).responses.values
 
 
+@pytest.mark.slow
 def test_screens_in_processes_of_multiprocessing(published, video):
     """As joblib, dask and submitit do it, too."""
     videos = np.stack([video, video[::-1]])

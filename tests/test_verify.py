@@ -8,9 +8,9 @@ import bucket
 import numpy as np
 import pandas as pd
 import pytest
-from disturbed import damage
+from disturbed import damage, small
 
-from fnn_jax import CheckpointError, NetworkConfig, Twin, cli, microns, release
+from fnn_jax import CheckpointError, Twin, cli, microns, release
 from fnn_jax.convert import convert, export, read_state_dict
 from fnn_jax.demo import random_network
 from fnn_jax.store import Store
@@ -64,7 +64,7 @@ def test_all_is_well(cache, capsys):
 
 def test_a_store_of_its_own(cache, tmp_path, capsys):
     assert cli.main(["verify", str(cache / "weights" / "default")]) == 0
-    Twin(random_network(NetworkConfig.tiny(3)), name="mine", label="random weights").save(tmp_path / "mine")
+    Twin(random_network(small(3)), name="mine", label="random weights").save(tmp_path / "mine")
     assert cli.main(["verify", str(tmp_path / "mine")]) == 0 and cli.main(["info", str(tmp_path / "mine")]) == 0
     assert "random weights" in capsys.readouterr().out
 
@@ -87,7 +87,7 @@ READOUT = "digital_twin_properties/v2/readout"
 def swap_core(cache):
     """The core of another network, whole in itself."""
     shutil.rmtree(cache / "weights/default/core")
-    network = random_network(NetworkConfig.tiny(3), seed=5)
+    network = random_network(small(3), seed=5)
     Twin(network).save(cache.parent / "other")
     shutil.copytree(cache.parent / "other" / "core", cache / "weights/default/core")
 
@@ -252,7 +252,7 @@ def test_exports_that_are_refused(cache, tmp_path):
     with pytest.raises(ValueError, match="the twin is a selection of units"):
         export(twin.select([3, 2]), tmp_path / "some")
     with pytest.raises(ValueError, match=r"table of units lacks \['session', 'scan_idx', 'unit_id'\]"):
-        export(Twin(random_network(NetworkConfig.tiny(2))), tmp_path / "some")
+        export(Twin(random_network(small(2))), tmp_path / "some")
     export(twin.select([3, 2]), tmp_path / "some.pt")
     mu = read_state_dict(tmp_path / "some.pt")["readout.position.mu"]
     np.testing.assert_array_equal(mu, np.asarray(twin.network.readout.position.mean[...])[[3, 2]])

@@ -1,19 +1,18 @@
 """What the works are made from: small twins, a recording, and evaluations."""
 
-import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fnn_jax import NetworkConfig, Twin
+from fnn_jax import Twin
 from fnn_jax.demo import random_network
 from fnn_jax.evaluation import Evaluation
 from fnn_jax.evaluation.run import MEASURES
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from disturbed import disturb
+from disturbed import disturb, small
 from recordings import SIZE, write_recording
 
 __all__ = ["SIZE", "write_inputs"]
@@ -22,12 +21,9 @@ UNITS = 5
 
 def write_inputs(folder: Path) -> None:
     """Write them all into a folder."""
-    tiny = NetworkConfig.tiny(UNITS)
-    block = {"channels": (4,), "groups": (1,), "layers": (1,), "temporal_kernels": (2,), "spatial_kernels": (3,)}
-    config = dataclasses.replace(tiny, feedforward=dataclasses.replace(tiny.feedforward, **block, pools=(2,)))
     table = pd.DataFrame({"area": ["V1", "LM"] * 2 + ["V1"]}, pd.RangeIndex(UNITS, name="readout_id"))
     for name, seed in (("twin", 0), ("old", 1)):
-        Twin(disturb(random_network(config), seed), table, label="random weights").save(folder / name)
+        Twin(disturb(random_network(small(UNITS)), seed), table, label="random weights").save(folder / name)
         random = np.random.default_rng(seed)
         measures = {measure: random.standard_normal(UNITS) for measure in MEASURES}
         measures = pd.DataFrame(measures | {"num_frames": 9, "num_repeats": 2.5}, table.index)

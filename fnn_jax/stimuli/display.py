@@ -144,7 +144,10 @@ class SphericalDisplay(Display):
         """``rays`` to the pixels: even steps on the plane of the monitor; ``axes``: right, up, and to its centre."""
         super().__init__(*rays.shape[:2], "deg")
         rays = rays @ (_axes(rays) if axes is None else axes)
-        self._corner, self._down, self._right = rays[0, 0], rays[1, 0] - rays[0, 0], rays[0, 1] - rays[0, 0]
+        # A step is that from edge to edge, divided: of two neighbours, float32 would keep the difference only roughly.
+        self._corner = rays[0, 0]
+        self._down = (rays[-1, 0] - rays[0, 0]) / max(self.height - 1, 1)
+        self._right = (rays[0, -1] - rays[0, 0]) / max(self.width - 1, 1)
         self.rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)  # x to the right, y up, z to the centre
 
     def ray(self, point: Any) -> Any:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import recipe
+from compiled import QUICKLY
 from tolerances import assert_close
 
 from fnn_jax import Inputs, poisson_loss
@@ -25,7 +26,10 @@ def exact(parameters, config):
     with jax.enable_x64(True):
         network = in_float64(config, parameters)
         inputs = Inputs(recipe.video(12)[:, None], *traces(12))
-        run = jax.jit(lambda network: network.rollout(network.init_state(1), inputs, features=network.feature_names)[1])
+        run = jax.jit(
+            lambda network: network.rollout(network.init_state(1), inputs, features=network.feature_names)[1],
+            compiler_options=QUICKLY,
+        )
         return jax.tree.map(np.asarray, run(network))
 
 

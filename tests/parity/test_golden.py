@@ -14,6 +14,8 @@ from fnn_jax.model.parameters import network_from_parameters
 VIDEO, EYE, BEHAVIOUR = recipe.video(12), recipe.behaviour(12, seed=10), recipe.behaviour(12, seed=20)
 TARGETS = np.abs(recipe.array("units", (12, 24)))
 FRAMES = (0, 1, 5, 11)
+BATCH = recipe.video(6, batch=2, seed=1)
+BATCH_EYE, BATCH_BEHAVIOUR = (recipe.behaviour(6, batch=2, seed=seed) for seed in (30, 40))
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +37,26 @@ def behaving(twin):
         ("behaving", VIDEO, (EYE, BEHAVIOUR)),
         ("default", VIDEO, (None, None)),
         ("gray2d", VIDEO[..., 0], (None, None)),
-        (
-            "batch",
-            recipe.video(6, batch=2, seed=1),
-            (recipe.behaviour(6, batch=2, seed=30), recipe.behaviour(6, batch=2, seed=40)),
-        ),
-        ("batch_default", recipe.video(6, batch=2, seed=1), (None, None)),
-        ("perspective_batch", VIDEO[:6], (recipe.behaviour(6, batch=2, seed=30), None)),
+        pytest.param("batch", BATCH, (BATCH_EYE, BATCH_BEHAVIOUR), marks=pytest.mark.slow),
+        pytest.param("batch_default", BATCH, (None, None), marks=pytest.mark.slow),
+        pytest.param("perspective_batch", VIDEO[:6], (BATCH_EYE, None), marks=pytest.mark.slow),
     ],
 )
 def test_predict_in_each_input_form(twin, golden, name, stimuli, traces):
     assert_close("response", twin.predict(stimuli, *traces), golden("network")[name])
 
 
+@pytest.mark.slow
 def test_predict_floats_in_unit_range(twin, golden):
     assert_close("response", twin.predict(VIDEO / 255, EYE, BEHAVIOUR), golden("network")["behaving"])
 
 
+@pytest.mark.slow
 def test_periphery_extends(twin, golden):
     assert_close("response", twin.predict(VIDEO, EYE, BEHAVIOUR, periphery="extend"), golden("network")["extend"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", range(4))
 def test_one_stream(twin, golden, stream):
     assert_close("response", twin.predict(VIDEO, EYE, BEHAVIOUR, stream=stream), golden("network")[f"stream{stream}"])
@@ -109,6 +110,7 @@ def gradients(twin):
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(twin.network, pixels)
 
 
+@pytest.mark.slow
 def test_gradients(gradients, golden, config):
     from fnn_jax.convert import to_state_dict
     from fnn_jax.model.parameters import parameter_arrays
