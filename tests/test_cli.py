@@ -48,6 +48,7 @@ def test_errors_are_one_message_without_traceback(tmp_path, capsys):
         assert message in error and error.startswith(f"fnn-jax {arguments[0]}: ") and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_convert_published_files(tmp_path, capsys):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     folder = demo._write_random_scan(tmp_path / "demo")

@@ -308,6 +308,7 @@ def test_killed_at_many_moments(server, local):
     assert_only(local, NAME)
 
 
+@pytest.mark.slow
 def test_processes_that_want_the_same_file(server, local):
     server.faults[NAME] = [("slow", 0.1)]
     processes = [start(server, local) for _ in range(3)]

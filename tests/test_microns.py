@@ -610,6 +610,7 @@ def test_threads_share_one_core(here):
     assert all(a is b for t in twins for a, b in zip(jax.tree.leaves(t.network.core), first, strict=True))
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_read(full, server, bucket_folder):
     code = unwritable.AS_NOBODY + (
         "import sys; sys.path.insert(0, sys.argv[1]); import bucket; bucket.use(sys.argv[2], sys.argv[3])\n"

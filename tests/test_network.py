@@ -99,6 +99,7 @@ def test_rollout_equals_repeated_step(network, whole):
     assert_same(jax.tree.map(lambda *a: np.stack(a), *outputs), output)
 
 
+@pytest.mark.slow
 def test_whole_chunks_and_a_remainder(network):
     inputs = make_inputs(2 * CHUNK_FRAMES + 3, BATCH)
     final_state, output = jax.jit(network.rollout)(network.init_state(BATCH), inputs)

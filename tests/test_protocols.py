@@ -160,6 +160,7 @@ def test_own_protocols_are_drawn(twin, display, tmp_path):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000 and (tmp_path / f"{name}-all.png").exists()
 
 
+@pytest.mark.slow
 def test_features(twin, tmp_path):
     video = np.random.default_rng(0).integers(0, 256, (21, 18, 32), dtype=np.uint8)
     names = ["retina", "feedforward.block0", "recurrent.hidden", "core", "readout", "modulation"]

@@ -46,7 +46,9 @@ def files(path):
     return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", ["flip", *(pytest.param(name, marks=pytest.mark.slow) for name in FAULTS if name != "flip")]
+)
 def test_each_file_damaged(fault, whole, screen, videos, tmp_path):
     """Opened: refused by path, or the same. Called again: mended, and the same."""
     expected, random = open_screen(whole), np.random.default_rng(0)

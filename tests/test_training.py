@@ -102,6 +102,7 @@ def test_called_again_it_is_done(trained, data, start, tmp_path):
         Training(tmp_path)
 
 
+@pytest.mark.slow
 def test_another_optimiser_of_the_caller_is_another_training(data, start, tmp_path):
     """It was taken for the same one before: recorded as one of the caller, whatever it computes."""
     recipe = dataclasses.replace(RECIPE, epochs=1, warmup_epochs=0, training_batches=1, validation_batches=1)
@@ -136,6 +137,7 @@ def interrupted(monkeypatch):
     return until
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted(trained, data, start, tmp_path, interrupted):
     out = tmp_path / "out"
     for update in (2, 5):

@@ -77,7 +77,7 @@ def scipy_fit(curve):
     return min(fits, key=lambda fit: fit.cost)
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_fits_agree_with_scipy(count):
     _, noisy = random_curves(count, 0.1, seed=1)
     table = physiology.direction_selectivity(DIRECTIONS, noisy)

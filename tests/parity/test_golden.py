@@ -62,12 +62,14 @@ def test_one_stream(twin, golden, stream):
     assert_close("response", twin.predict(VIDEO, EYE, BEHAVIOUR, stream=stream), golden("network")[f"stream{stream}"])
 
 
+@pytest.mark.slow
 def test_poisson_loss(twin, behaving, golden):
     assert_close("loss", poisson_loss(behaving.readout[:, 0], jnp.asarray(TARGETS)), golden("network")["loss"])
     stream = behaving.features["readout"][:, 0, 2]
     assert_close("loss", poisson_loss(stream, jnp.asarray(TARGETS)), golden("network")["loss_stream2"])
 
 
+@pytest.mark.slow
 def test_stages(behaving, golden):
     stages, features = golden("stages"), {name: np.asarray(a)[:, 0] for name, a in behaving.features.items()}
     for frame in FRAMES:
