@@ -1,4 +1,5 @@
 # make demo   the demonstration; needs no PyTorch and no download of weights
+# make check       style, and who may import whom; part of make test
 # make test        the tests, with the versions of constraints.txt; COVERAGE=1 counts the lines that they run, in twice the time
 # make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
@@ -15,9 +16,12 @@ QUICKLY = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitte
 demo: $(VENV)/demo.installed
 	$(VENV)/bin/fnn-jax demo
 
-test: $(VENV)/test.installed
+check: $(VENV)/test.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
+
+test: check
 	$(QUICKLY) $(PYTEST) -m "not slow" --ignore tests/parity $(if $(COVERAGE),--cov --cov-report=)
 	$(PYTEST) -m "not slow" tests/parity $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
@@ -41,4 +45,4 @@ $(VENV)/test.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(INSTALL) -e '.[test]'
 	touch $@
 
-.PHONY: demo test test-slow faults wheel
+.PHONY: demo check test test-slow faults wheel

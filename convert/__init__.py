@@ -3,9 +3,9 @@
 if __name__ != "fnn_jax.convert":
     raise ImportError("Import this package as fnn_jax.convert: under another name its classes would exist twice.")
 
+from fnn_jax.convert.conversion import convert, convert_scans, to_state_dict, write_published_scan
 from fnn_jax.convert.export import export
 from fnn_jax.convert.published import PublishedFiles, read_state_dict, write_state_dict
-from fnn_jax.convert.run import convert, convert_scans, to_state_dict, write_published_scan
 
 __all__ = [
     "PublishedFiles",

@@ -4,13 +4,13 @@ import os
 import re
 from pathlib import Path
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.common.files import refuse_existing, whole_directory
+from fnn_jax.convert.conversion import to_state_dict, write_published_scan
 from fnn_jax.convert.published import write_state_dict
-from fnn_jax.convert.run import to_state_dict, write_published_scan
-from fnn_jax.files import refuse_existing, whole_directory
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.twin import Twin
-from fnn_jax.units import KEY
+from fnn_jax.twin.twin import Twin
+from fnn_jax.weights.units import KEY
 
 PUBLISHED = re.compile(r"params_(core|\d+_\d+)\.pt|scans\.csv|units\.csv")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 
 StateDict = Mapping[str, np.ndarray]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.files import whole_file
-from fnn_jax.store import check_units, choose_scan
+from fnn_jax.common.files import whole_file
+from fnn_jax.weights.checkpoint import CheckpointError
+from fnn_jax.weights.store import check_units, choose_scan
 
 CORE_FILE = "params_core.pt"
 SCAN_FILE = re.compile(r"params_(\d+)_(\d+)\.pt")

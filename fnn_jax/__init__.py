@@ -5,14 +5,14 @@
 >>> responses = twin.predict(video)
 """
 
-from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.compilation import enable_compilation_cache
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.model.readout import poisson_loss
 from fnn_jax.screen import Screen, ScreenError, Stimulus, open_screen
-from fnn_jax.twin import Twin
+from fnn_jax.twin.compilation import enable_compilation_cache
+from fnn_jax.twin.twin import Twin
 from fnn_jax.version import __version__
+from fnn_jax.weights.checkpoint import CheckpointError
 
 __all__ = [
     "CheckpointError",

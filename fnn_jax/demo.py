@@ -10,12 +10,12 @@ import pandas as pd
 from flax import nnx
 
 from fnn_jax import microns
-from fnn_jax.config import NetworkConfig
-from fnn_jax.files import whole_file
+from fnn_jax.common.files import whole_file
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.store import save_network
-from fnn_jax.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.weights.store import save_network
 
 NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from disturbed import small
 
-from fnn_jax import release
-from fnn_jax.release import Release, RemoteFile
+from fnn_jax.microns import release
+from fnn_jax.microns.release import Release, RemoteFile
 
 CONFIG = small(24)
 NUM_UNITS = {scan: 20 + index for index, scan in enumerate(release.MICRONS.num_units)}
@@ -168,10 +168,10 @@ def as_release(folder: Path, base_url: str) -> Release:
 
 def use(folder, base_url: str) -> None:
     """Make this process take the bucket for the published one; for subprocesses."""
-    from fnn_jax import download
+    from fnn_jax.microns import downloads
 
     release.MICRONS = as_release(Path(folder), base_url)
-    download.WAITS_S = (0.01,) * 5
+    downloads.WAITS_S = (0.01,) * 5
 
 
 class Server(http.server.ThreadingHTTPServer):

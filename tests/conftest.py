@@ -1,20 +1,27 @@
 """Strict settings for every test, and the small twin that most of them use."""
 
 import gc
+from pathlib import Path
 
 import compiled  # noqa: F401  before JAX is imported
 
 # isort: split
 import bucket
 import jax
+import jaxtyping
 import pytest
 from disturbed import disturb, small
 
+# Shapes and types of annotations are checked in the whole model but its configuration, which says itself what is wrong.
+MODEL = Path(__file__).parents[1] / "fnn_jax" / "model"
+CHECKED = [f"fnn_jax.model.{path.stem}" for path in MODEL.iterdir() if path.stem not in ("__init__", "config")]
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-from fnn_jax import Twin, download, release  # noqa: E402
+from fnn_jax import Twin  # noqa: E402
 from fnn_jax.demo import random_network  # noqa: E402
+from fnn_jax.microns import downloads, release  # noqa: E402
 from fnn_jax.model.network import Network  # noqa: E402
 
 NUM_UNITS = 7
@@ -47,7 +54,7 @@ def server(bucket_folder, monkeypatch):
     """That bucket on a server of this machine, taken for the published one."""
     with bucket.Server.serving(bucket_folder) as server:
         monkeypatch.setattr(release, "MICRONS", bucket.as_release(bucket_folder, server.base_url))
-        monkeypatch.setattr(download, "WAITS_S", (0.01,) * 5)
+        monkeypatch.setattr(downloads, "WAITS_S", (0.01,) * 5)
         yield server
 
 

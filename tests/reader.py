@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax import NetworkConfig
-from fnn_jax.cache import COLUMNS
 from fnn_jax.demo import random_network
-from fnn_jax.download import record_checksum
-from fnn_jax.release import MICRONS
-from fnn_jax.store import save_network
+from fnn_jax.microns.cache import COLUMNS
+from fnn_jax.microns.downloads import record_checksum
+from fnn_jax.microns.release import MICRONS
+from fnn_jax.weights.store import save_network
 
 
 def thin(num_units):

@@ -12,8 +12,8 @@ from disturbed import disturb
 from test_network import as_pixels, assert_same, frames_of, make_inputs
 
 from fnn_jax import NetworkConfig, Twin, poisson_loss
-from fnn_jax.config import UnitConfig
 from fnn_jax.demo import random_network
+from fnn_jax.model.config import UnitConfig
 from fnn_jax.model.decorrelation import decorrelation
 from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 

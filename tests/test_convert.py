@@ -14,11 +14,12 @@ import pytest
 from alternatives import ALTERNATIVES
 from processes import READY, Process
 
-from fnn_jax import CheckpointError, NetworkConfig, Twin, checkpoint, microns
+from fnn_jax import CheckpointError, NetworkConfig, Twin, microns
 from fnn_jax.convert import convert, keys, read_state_dict, to_state_dict, write_published_scan, write_state_dict
 from fnn_jax.demo import random_network
 from fnn_jax.model.parameters import is_core, parameter_arrays, parameter_shapes
-from fnn_jax.store import Store
+from fnn_jax.weights import checkpoint
+from fnn_jax.weights.store import Store
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'convert'")
 

@@ -12,10 +12,10 @@ import pytest
 import unwritable
 from processes import READY, Process
 
-from fnn_jax import download
-from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.download import DownloadError
-from fnn_jax.release import RemoteFile
+from fnn_jax.microns import downloads
+from fnn_jax.microns.downloads import DownloadError
+from fnn_jax.microns.release import RemoteFile
+from fnn_jax.weights.checkpoint import CheckpointError
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 MD5 = "md5:" + hashlib.md5(DATA).hexdigest()
@@ -24,7 +24,7 @@ NAME = "some/data.bin"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(download, "WAITS_S", (0.01,) * 5)
+    monkeypatch.setattr(downloads, "WAITS_S", (0.01,) * 5)
     monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
 
 
@@ -42,7 +42,7 @@ def local(tmp_path):
 
 
 def fetch(server, local, checksum=MD5, check=lambda path: None, **options):
-    return download.fetch(RemoteFile(NAME, checksum), local, server.base_url, check=check, **options)
+    return downloads.fetch(RemoteFile(NAME, checksum), local, server.base_url, check=check, **options)
 
 
 def assert_only(local, *names):
@@ -52,7 +52,7 @@ def assert_only(local, *names):
 
 
 def partial_of(local):
-    return (local / download.INCOMING / NAME).with_name(".data.bin.partial")
+    return (local / downloads.INCOMING / NAME).with_name(".data.bin.partial")
 
 
 def codes(server):
@@ -62,7 +62,7 @@ def codes(server):
 def test_a_file_comes_once(server, local, capsys):
     path = fetch(server, local)
     assert path == local / NAME and path.read_bytes() == DATA
-    assert path.stat().st_mode & 0o777 == 0o666 & ~download.umask()
+    assert path.stat().st_mode & 0o777 == 0o666 & ~downloads.umask()
     assert "downloading" in capsys.readouterr().err
     assert fetch(server, local) == path and fetch(server, local, offline=True) == path
     assert codes(server) == [200] and capsys.readouterr().err == ""
@@ -78,7 +78,7 @@ def test_it_can_be_quiet(server, local, capsys):
 def test_a_cut_connection_is_resumed(server, local, at):
     server.faults[NAME] = [("cut", at)]
     assert fetch(server, local).read_bytes() == DATA
-    kept = at - at % download.PIECE_BYTES
+    kept = at - at % downloads.PIECE_BYTES
     assert codes(server) == [200, 206 if kept else 200]
     assert server.log[1][1] == (f"bytes={kept}-" if kept else None)
     assert_only(local, NAME)
@@ -91,16 +91,16 @@ def test_many_cuts_are_no_failure_while_something_comes(server, local):
 
 
 def test_another_process_goes_on_where_one_gave_up(server, local, monkeypatch):
-    monkeypatch.setattr(download, "WAITS_S", ())
+    monkeypatch.setattr(downloads, "WAITS_S", ())
     server.faults[NAME] = [("cut", 1_000_000)]
     with pytest.raises(DownloadError, match=r"1 tries in a row: .*it goes on after the 1\.0 MB that have come"):
         fetch(server, local)
     assert fetch(server, local).read_bytes() == DATA
-    assert server.log[1] == (NAME, f"bytes={1_000_000 - 1_000_000 % download.PIECE_BYTES}-", 206)
+    assert server.log[1] == (NAME, f"bytes={1_000_000 - 1_000_000 % downloads.PIECE_BYTES}-", 206)
 
 
 def test_a_part_of_an_older_version_is_thrown_away(server, local, monkeypatch):
-    monkeypatch.setattr(download, "WAITS_S", ())
+    monkeypatch.setattr(downloads, "WAITS_S", ())
     server.faults[NAME] = [("cut", 1_000_000)]
     with pytest.raises(DownloadError):
         fetch(server, local)
@@ -137,7 +137,7 @@ def test_what_is_not_there_is_not_tried_again(server, local, code):
 
 def test_nobody_there(local):
     with pytest.raises(DownloadError, match="6 tries in a row: ConnectionError.*Check the connection"):
-        download.fetch(RemoteFile(NAME, MD5), local, "http://127.0.0.1:9/", check=lambda path: None)
+        downloads.fetch(RemoteFile(NAME, MD5), local, "http://127.0.0.1:9/", check=lambda path: None)
 
 
 def test_wrong_lengths(server, local):
@@ -151,7 +151,7 @@ def test_wrong_lengths(server, local):
 
 
 def test_slow_and_stalling_bodies(server, local, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT_S", (1, 0.3))
+    monkeypatch.setattr(downloads, "TIMEOUT_S", (1, 0.3))
     server.faults[NAME] = [("slow", 0.05)]
     assert fetch(server, local).read_bytes() == DATA
     server.faults[NAME] = [("stall", 1.0)]
@@ -184,7 +184,7 @@ def test_offline_says_what_is_missing_and_where_it_was_looked_for(server, local)
 
 def test_a_checksum_that_nobody_published_is_recorded(server, local):
     fetch(server, local, checksum=None)
-    record = json.loads((local / download.CHECKSUMS).read_text())
+    record = json.loads((local / downloads.CHECKSUMS).read_text())
     assert record == {NAME: hashlib.sha256(DATA).hexdigest()}
     (local / NAME).write_bytes(b"damaged")
     assert fetch(server, local, checksum=None).read_bytes() == DATA
@@ -194,9 +194,9 @@ def test_a_checksum_that_nobody_published_is_recorded(server, local):
         DownloadError, match="than the one recorded when it first came .*delete its line in .*checksums.json"
     ):
         fetch(server, local, checksum=None)
-    (local / download.CHECKSUMS).write_text("{")  # unreadable: as if nothing were recorded
+    (local / downloads.CHECKSUMS).write_text("{")  # unreadable: as if nothing were recorded
     assert fetch(server, local, checksum=None).read_bytes() == b"another release"
-    assert_only(local, NAME, download.CHECKSUMS)
+    assert_only(local, NAME, downloads.CHECKSUMS)
 
 
 def test_a_file_that_somebody_carried_here(server, local):
@@ -211,14 +211,14 @@ def test_a_file_that_somebody_carried_here(server, local):
     (local / NAME).write_bytes(b"<html>")
     with pytest.raises(DownloadError, match="data.bin is not what it should be. It is a web page. Delete it"):
         fetch(server, local, checksum=None, check=check, offline=True)
-    assert not (local / download.CHECKSUMS).exists()
+    assert not (local / downloads.CHECKSUMS).exists()
     (local / NAME).write_bytes(b"by hand")
     fetch(server, local, checksum=None, check=check, offline=True)
-    assert json.loads((local / download.CHECKSUMS).read_text()) == {NAME: hashlib.sha256(b"by hand").hexdigest()}
+    assert json.loads((local / downloads.CHECKSUMS).read_text()) == {NAME: hashlib.sha256(b"by hand").hexdigest()}
     assert not server.log
     (local / NAME).unlink()
     fetch(server, local)
-    assert_only(local, NAME, download.CHECKSUMS, "some/tmp_notes.txt")  # nobody else's file is touched
+    assert_only(local, NAME, downloads.CHECKSUMS, "some/tmp_notes.txt")  # nobody else's file is touched
 
 
 def test_what_is_not_what_it_should_be(server, local):
@@ -258,8 +258,8 @@ FETCH = (
 import resource
 from pathlib import Path
 import filelock, pooch, requests
-from fnn_jax import download
-from fnn_jax.release import RemoteFile
+from fnn_jax.microns import downloads
+from fnn_jax.microns.release import RemoteFile
 url, local, name, checksum, limit = sys.argv[1:]
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
@@ -267,7 +267,7 @@ if int(limit):
     + READY
     + """
 try:
-    download.fetch(RemoteFile(name, checksum), Path(local), url, check=lambda path: None)
+    downloads.fetch(RemoteFile(name, checksum), Path(local), url, check=lambda path: None)
 except OSError as error:
     sys.exit(str(error))
 """

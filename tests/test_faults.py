@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from faulty import FAULTS
 
-from fnn_jax import checkpoint
+from fnn_jax.weights import checkpoint
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LOAD = """
 import sys, time
-from fnn_jax import CheckpointError, checkpoint
+from fnn_jax import CheckpointError
+from fnn_jax.weights import checkpoint
 try:
     checkpoint.load(sys.argv[1])
 except CheckpointError as error:

@@ -3,7 +3,7 @@ import platform
 
 import pytest
 
-from fnn_jax.files import whole_directory, whole_file
+from fnn_jax.common.files import whole_directory, whole_file
 
 
 def test_directory_appears_at_the_end(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fnn_jax import NetworkConfig
-from fnn_jax.inputs import FRAMES_PER_CHECK, check_inputs
+from fnn_jax.twin.inputs import FRAMES_PER_CHECK, check_inputs
 
 CONFIG = NetworkConfig.microns(3)
 VIDEO = np.zeros((5, 144, 256), np.uint8)

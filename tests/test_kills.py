@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import writers
 
-from fnn_jax.files import recover
+from fnn_jax.common.files import recover
 
 HERE = Path(__file__).parent
 
@@ -67,7 +67,7 @@ def test_a_claimed_folder_is_gone_on_with(tmp_path):
 
 
 def test_a_folder_is_claimed_by_one_at_a_time(tmp_path):
-    from fnn_jax.records import claimed
+    from fnn_jax.common.records import claimed
 
     with claimed(tmp_path / "work", "work.json", {"seed": 1}, "work", ValueError):
         with pytest.raises(ValueError, match="is in use: another process is at work on it"):

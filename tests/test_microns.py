@@ -17,13 +17,14 @@ import unwritable
 from disturbed import damage, small
 from processes import READY, Process
 
-from fnn_jax import CheckpointError, Twin, cli, download, microns, release
-from fnn_jax.cache import cache_directory
+from fnn_jax import CheckpointError, Twin, cli, microns
+from fnn_jax.common.directories import cache_directory
 from fnn_jax.convert import convert, convert_scans
 from fnn_jax.demo import random_network
-from fnn_jax.download import DownloadError
-from fnn_jax.store import Store
-from fnn_jax.units import KEY
+from fnn_jax.microns import downloads, release
+from fnn_jax.microns.downloads import DownloadError
+from fnn_jax.weights.store import Store
+from fnn_jax.weights.units import KEY
 
 VIDEO = np.random.default_rng(0).integers(0, 256, (9, 18, 32), np.uint8)
 ZIP = bucket.REAL.weights["default"].path
@@ -321,7 +322,7 @@ def test_properties_of_other_units_are_refused(server, own_cache):
     microns.units()
     path = own_cache / TABLES[1]
     pd.read_csv(path).assign(unit_id=lambda t: t.unit_id + 1).to_csv(path, index=False)
-    (own_cache / download.CHECKSUMS).unlink()
+    (own_cache / downloads.CHECKSUMS).unlink()
     with pytest.raises(CheckpointError, match="The property tuning is of other units: 676 of 676 are in one table"):
         microns.units()
 
@@ -673,7 +674,7 @@ def test_a_conversion_on_a_disk_that_is_full(bucket_folder, server, own_cache):
 def test_killed_at_many_moments(bucket_folder, server, own_cache, full):
     """While the zip comes and while it is converted: what is there loads, and the next run completes it."""
     server.faults[ZIP] = [("slow", 0.05)] * 3
-    partial = own_cache / download.INCOMING / Path(ZIP).parent / f".{Path(ZIP).name}.partial"
+    partial = own_cache / downloads.INCOMING / Path(ZIP).parent / f".{Path(ZIP).name}.partial"
     scans = own_cache / "weights" / "default" / "scans"
     moments = [
         lambda: partial.exists() and partial.stat().st_size > 20_000,

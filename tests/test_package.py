@@ -1,7 +1,6 @@
 """The package as a whole: who imports whom, what is loaded, what is shipped."""
 
 import ast
-import functools
 import re
 import shutil
 import subprocess
@@ -15,116 +14,23 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fnn_jax"
 
-# Each module, and what of the package it may import: itself excepted, only what stands below it.
-LAYERS = [
-    {"checks", "config", "version", "files", "videos", "program", "tracing"},
-    {"figures", "records", "arrays"},
-    {"model.geometry", "model.winograd", "release", "units"},
-    {"model.layers"},
-    {"model.grouped", "model.pixels", "model.reading", "model.decorrelation"},
-    {"model.recurrent"},
-    {"model.alternatives.conv_lstm", "model.alternatives.rvt", "model.alternatives.flat_lstm"},
-    {"model.alternatives.norm_features", "model.alternatives.elu_unit"},
-    {"model.perspective", "model.modulation", "model.core", "model.readout"},
-    {"model.network"},
-    {"model.parameters", "sizes"},
-    {"finite", "provenance"},
-    {"data.recordings"},
-    {"data.evaluation", "data.training"},
-    {"data.report"},
-    {"checkpoint", "exporting"},
-    {"store", "inputs", "download"},
-    {"twin", "cache"},
-    {"screen.source", "screen.reduction", "screen.results"},
-    {"screen.predictor", "screen.checksums"},
-    {"screen.mending"},
-    {"screen.store"},
-    {"screen.work"},
-    {"screen.run"},
-    {"properties", "compilation"},
-    {"microns"},
-    {"stimuli.display"},
-    {"stimuli.movie"},
-    {"stimuli.gratings", "stimuli.noise", "stimuli.simple", "stimuli.sheet"},
-    {"stimuli.dots", "stimuli.monet", "stimuli.natural"},
-    {"physiology.least_squares", "physiology.similarity", "physiology.features", "physiology.tuning"},
-    {"physiology.von_mises", "physiology.curves", "physiology.receptive_fields", "physiology.protocol"},
-    {"physiology.protocols", "physiology.figures"},
-    {"synthesis.parameterisations", "synthesis.objectives", "synthesis.penalties", "synthesis.result"},
-    {"synthesis.problem", "synthesis.figures"},
-    {"synthesis.run"},
-    {"training.recipe", "training.figures"},
-    {"training.config", "training.windows", "training.optimizer"},
-    {"training.objective", "training.streams"},
-    {"training.step"},
-    {"training.checkpoints"},
-    {"training.features", "training.result"},
-    {"training.run"},
-    {"evaluation.statistics", "evaluation.figures"},
-    {"evaluation.metrics"},
-    {"evaluation.run"},
-    {"demo", "verify", "commands"},
-    {"data.example"},
-    {"physiology.command", "synthesis.command", "data.command", "training.command", "evaluation.command"},
-    {"cli"},
-]
-MAY_IMPORT_CONVERT_LAZILY = {"cache", "microns", "demo", "verify", "training.command", "cli"}
+
+def test_every_package_is_shipped():
+    """Searching for packages would leave out convert, which lies elsewhere: pyproject.toml lists them."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in PACKAGE.rglob("__init__.py")}
+    assert sorted(listed) == sorted({*found, "fnn_jax.convert"})
 
 
-@functools.cache
-def parsed(path):
-    return ast.parse(path.read_text())
-
-
-def imports_of(path):
-    """Names of the package's modules that a file imports, and whether inside a function."""
-    tree = parsed(path)
-    top_level = {id(node) for node in tree.body}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            yield name, id(node) not in top_level
-
-
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if not name.endswith("__init__"):
-            yield name, path
-
-
-def test_every_module_has_its_place():
-    assert {name for name, _ in modules()} == set().union(*LAYERS)
-
-
-@pytest.mark.parametrize(("name", "path"), list(modules()))
-def test_imports_point_downwards(name, path):
-    rank = {module: index for index, layer in enumerate(LAYERS) for module in layer}
-    for imported, lazy in imports_of(path):
-        if not imported.startswith("fnn_jax."):
-            continue
-        imported = imported.removeprefix("fnn_jax.")
-        if imported.split(".")[0] == "convert":
-            assert lazy and name in MAY_IMPORT_CONVERT_LAZILY, f"{name} imports {imported}"
-        elif imported in rank:
-            assert rank[imported] < rank[name], f"{name} imports {imported}"
-
-
-def test_only_the_converter_imports_torch():
-    for name, path in modules():
-        assert not any(imported.split(".")[0] == "torch" for imported, _ in imports_of(path)), name
-    table = {imported.split(".")[0] for imported, _ in imports_of(ROOT / "convert" / "keys.py")}
-    assert table and not table & {"torch", "jax"}
+def test_the_table_of_keys_needs_neither_torch_nor_jax():
+    tree = ast.parse((ROOT / "convert" / "keys.py").read_text())
+    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert names and not {name.split(".")[0] for name in names} & {"torch", "jax"}
 
 
 def test_names_of_nonlinearities_agree():
-    from fnn_jax.config import NONLINEARITIES
+    from fnn_jax.model.config import NONLINEARITIES
     from fnn_jax.model.layers import _NONLINEARITIES
 
     assert set(NONLINEARITIES) == set(_NONLINEARITIES)
@@ -132,8 +38,7 @@ def test_names_of_nonlinearities_agree():
 
 def test_names_of_modules_agree():
     """What the configuration accepts is what there is."""
-    from fnn_jax import config
-    from fnn_jax.model import core, modulation, perspective, readout
+    from fnn_jax.model import config, core, modulation, perspective, readout
 
     for names, table in (
         (config.RECURRENTS, core.RECURRENT),

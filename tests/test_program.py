@@ -16,8 +16,9 @@ pytest.importorskip("flatbuffers", reason="JAX writes and reads exports with the
 
 from jax import export
 
-from fnn_jax import Twin, exporting, program
+from fnn_jax import Twin
 from fnn_jax.model import layers
+from fnn_jax.program import exporting, loading
 
 FRAMES = 19
 
@@ -29,7 +30,7 @@ def folder(twin, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
-    return program.load(folder)
+    return loading.load(folder)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_accelerators_a_selection_and_the_other_periphery(twin, video, traces, t
     monkeypatch.setattr(exporting, "PLATFORMS", {"accelerator": ("cpu",)})
     monkeypatch.setattr(exporting, "DTYPES", ("uint8",))
     path = exporting.export_program(twin.select([5, 2]), tmp_path / "twin", periphery="extend")
-    loaded = program.load(path)
+    loaded = loading.load(path)
     assert loaded.about["periphery"] == "extend"
     assert [unit["readout_id"] for unit in loaded.units] == ["5", "2"]
     predicted = loaded.predict(np.stack([video[::-1], video], axis=1)[..., None], *traces)
@@ -132,7 +133,7 @@ def test_predicts_without_the_package(folder, video, traces, responses, tmp_path
 
 def test_the_loader_imports_jax_and_numpy_alone():
     imported = set()
-    for node in ast.walk(ast.parse(Path(program.__file__).read_text())):
+    for node in ast.walk(ast.parse(Path(loading.__file__).read_text())):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -201,7 +202,7 @@ def test_only_an_export_is_overwritten(twin, folder, copy, tmp_path, monkeypatch
         with pytest.raises(OSError, match="no space left"):
             exporting.export_program(twin, path, overwrite=overwrite)
     assert {path.name for path in tmp_path.iterdir()} == {"copy", "data"}
-    program.load(copy)
+    loading.load(copy)
 
 
 @pytest.mark.parametrize("name", ["weights.npz", "units.csv", "program.py", "programs/accelerator_8_uint8.bin"])
@@ -209,49 +210,49 @@ def test_damaged_and_missing_files_are_refused(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(content)
-    with pytest.raises(program.ProgramError, match=rf"{name} differs from its SHA-256.* Copy the folder again"):
-        program.load(copy)
+    with pytest.raises(loading.ProgramError, match=rf"{name} differs from its SHA-256.* Copy the folder again"):
+        loading.load(copy)
     (copy / name).unlink()
-    with pytest.raises(program.ProgramError, match=rf"{name} cannot be read.* Copy the whole folder again"):
-        program.load(copy)
+    with pytest.raises(loading.ProgramError, match=rf"{name} cannot be read.* Copy the whole folder again"):
+        loading.load(copy)
 
 
 def _rewrite(folder, signed=True, **entries):
     about = json.loads((folder / "about.json").read_text()) | entries
     if signed:
         del about["about_sha256"]
-        about["about_sha256"] = program.about_sha256(about)
+        about["about_sha256"] = loading.about_sha256(about)
     (folder / "about.json").write_text(json.dumps(about))
 
 
 def test_about_is_verified(copy, tmp_path):
     _rewrite(copy, signed=False, label="the real mouse")
-    with pytest.raises(program.ProgramError, match="was changed or is damaged"):
-        program.load(copy)
+    with pytest.raises(loading.ProgramError, match="was changed or is damaged"):
+        loading.load(copy)
     _rewrite(copy, format_version=2)
-    with pytest.raises(program.ProgramError, match=r"format version 2; .* up to 1. Use the program.py in that folder"):
-        program.load(copy)
+    with pytest.raises(loading.ProgramError, match=r"format version 2; .* up to 1. Use the program.py in that folder"):
+        loading.load(copy)
     for content, message in (("{", "is damaged"), ("[]", "is of something else"), ('{"a": 1}', "is of something else")):
         (copy / "about.json").write_text(content)
-        with pytest.raises(program.ProgramError, match=message):
-            program.load(copy)
-    with pytest.raises(program.ProgramError, match=r"cannot be read.* written by Twin.export_program"):
-        program.load(tmp_path)
+        with pytest.raises(loading.ProgramError, match=message):
+            loading.load(copy)
+    with pytest.raises(loading.ProgramError, match=r"cannot be read.* written by Twin.export_program"):
+        loading.load(tmp_path)
 
 
 def test_other_platforms_and_versions_are_refused(copy, monkeypatch):
     with monkeypatch.context() as context:
         context.setattr(export, "default_export_platform", lambda: "rocm")
-        with pytest.raises(program.ProgramError, match=r"on 'rocm' here; .* for cpu, cuda, tpu.*JAX_PLATFORMS=cpu"):
-            program.load(copy)
+        with pytest.raises(loading.ProgramError, match=r"on 'rocm' here; .* for cpu, cuda, tpu.*JAX_PLATFORMS=cpu"):
+            loading.load(copy)
     with monkeypatch.context() as context:
         context.setattr(export, "deserialize", lambda _: 1 / 0)
-        with pytest.raises(program.ProgramError, match="cannot read what JAX .* exported: ZeroDivisionError"):
-            program.load(copy)
+        with pytest.raises(loading.ProgramError, match="cannot read what JAX .* exported: ZeroDivisionError"):
+            loading.load(copy)
     for version, remedy in ((1, "Install that version"), (1000, "Update JAX to that version")):
         _rewrite(copy, calling_convention_version=version)
-        with pytest.raises(program.ProgramError, match=f"calling convention {version}; .*{remedy}"):
-            program.load(copy)
+        with pytest.raises(loading.ProgramError, match=f"calling convention {version}; .*{remedy}"):
+            loading.load(copy)
 
 
 VIDEO = np.zeros((4, 18, 32), np.uint8)

@@ -8,9 +8,9 @@ import pytest
 from disturbed import small
 
 from fnn_jax import Screen, Stimulus, Twin
-from fnn_jax import twin as twin_module
 from fnn_jax.demo import random_network
 from fnn_jax.screen import predictor, reduction, source
+from fnn_jax.twin import twin as twin_module
 
 COUNT, FRAMES = 6, 11
 

@@ -195,7 +195,7 @@ def test_four_devices(folder, undisturbed, tmp_path):
 MEMORY = """
 import resource, numpy as np
 from fnn_jax import Screen, Twin
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.demo import random_network
 folder, out, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 twin = Twin(random_network(NetworkConfig.tiny(5000)))

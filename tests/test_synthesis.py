@@ -18,7 +18,7 @@ from faulty import FAULTS, inflict
 from fnn_jax import Twin, cli, stimuli, synthesis
 from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display
-from fnn_jax.synthesis import penalties, run
+from fnn_jax.synthesis import optimisation, penalties
 from fnn_jax.synthesis.problem import Problem
 
 SIZE = (18, 32)
@@ -75,7 +75,7 @@ def test_remat_changes_nothing(twin, found):
 @pytest.mark.slow
 def test_on_an_accelerator_all_at_once(twin, found, monkeypatch):
     """Targets are mapped over with vmap there: seen by pretending."""
-    monkeypatch.setattr(run, "one_by_one", lambda device: False)
+    monkeypatch.setattr(optimisation, "one_by_one", lambda device: False)
     together = synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=3)
     np.testing.assert_allclose(together.losses, found.losses, rtol=1e-4)
 
@@ -339,19 +339,19 @@ class Killed(BaseException):
 def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
     options = QUICK | {"steps": 45, "batch_size": 2, "sample_stream": True}
     whole = synthesis.synthesize(twin, [4, 1, 5], **options)
-    save, count = run.save_arrays, iter(range(100))
+    save, count = optimisation.save_arrays, iter(range(100))
 
     def killed(*arguments):
         if next(count) == moment:
             raise Killed
         save(*arguments)
 
-    monkeypatch.setattr(run, "save_arrays", killed)
+    monkeypatch.setattr(optimisation, "save_arrays", killed)
     with pytest.raises(Killed):
         synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     with pytest.raises(synthesis.SynthesisError, match="not finished"):
         synthesis.Synthesis.load(tmp_path / "s")
-    monkeypatch.setattr(run, "save_arrays", save)
+    monkeypatch.setattr(optimisation, "save_arrays", save)
     resumed = synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(getattr(resumed, name), array, err_msg=name)

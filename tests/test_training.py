@@ -23,7 +23,7 @@ from fnn_jax import CheckpointError, Network, Twin, cli, poisson_loss
 from fnn_jax.data import DataError, TrainingData
 from fnn_jax.demo import random_network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.training import Recipe, Training, TrainingError, checkpoints, run, train
+from fnn_jax.training import Recipe, Training, TrainingError, checkpoints, loop, train
 from fnn_jax.training.config import read_job
 from fnn_jax.training.objective import noise_of
 from fnn_jax.training.step import Steps
@@ -305,7 +305,7 @@ def test_refused(data, start, tmp_path, trained):
     with pytest.raises(ValueError, match="devices holds a device more than once"):
         train(data, tmp_path / "a", start, RECIPE, devices=jax.devices()[:1] * 3)
     with pytest.raises(ValueError, match="batch_size is 2, for 3 devices"):
-        run._devices(jax.devices()[:1] * 3, RECIPE.batch_size)
+        loop._devices(jax.devices()[:1] * 3, RECIPE.batch_size)
     with pytest.raises(ValueError, match="which is 'first'"):
         trained.twin("first")
     with pytest.raises(ValueError, match="optimizer is 'adma'"):

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from disturbed import small
 
-from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache, sizes
-from fnn_jax import twin as twin_module
+from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
-from fnn_jax.inputs import CheckedInputs
 from fnn_jax.model.network import CHUNK_FRAMES
-from fnn_jax.store import Store
+from fnn_jax.twin import sizes
+from fnn_jax.twin import twin as twin_module
+from fnn_jax.twin.inputs import CheckedInputs
+from fnn_jax.weights.store import Store
 
 FRAMES = 2 * CHUNK_FRAMES + 3
 

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from disturbed import damage, small
 
-from fnn_jax import CheckpointError, Twin, cli, microns, release
+from fnn_jax import CheckpointError, Twin, cli, microns
 from fnn_jax.convert import convert, export, read_state_dict
 from fnn_jax.demo import random_network
-from fnn_jax.store import Store
-from fnn_jax.verify import info, verify
+from fnn_jax.microns import release
+from fnn_jax.microns.verification import info, verify
+from fnn_jax.weights.store import Store
 
 SCANS = {name: bucket.NUM_UNITS[name] for name in ("8-5", "4-7", "9-6")}
 

@@ -2,7 +2,7 @@
 
 import json
 
-from fnn_jax import files, records
+from fnn_jax.common import files, records
 
 
 def write(folder, text):

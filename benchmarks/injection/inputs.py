@@ -9,7 +9,7 @@ import pandas as pd
 from fnn_jax import Twin
 from fnn_jax.demo import random_network
 from fnn_jax.evaluation import Evaluation
-from fnn_jax.evaluation.run import MEASURES
+from fnn_jax.evaluation.measures import MEASURES
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from disturbed import disturb, small

@@ -11,18 +11,20 @@ import numpy as np
 import optax
 from jax import export
 
-from fnn_jax import Screen, Twin, exporting, open_screen, program, store, synthesis
+from fnn_jax import Screen, Twin, open_screen, synthesis
 from fnn_jax.data import TrainingData
 from fnn_jax.evaluation import Evaluation
 from fnn_jax.model.parameters import parameter_arrays
+from fnn_jax.program import exporting, loading
 from fnn_jax.screen import work as screen_work
-from fnn_jax.synthesis import run as synthesis_run
+from fnn_jax.synthesis import optimisation
 from fnn_jax.training import Recipe, Training, train
 from fnn_jax.training import features as training_features
-from fnn_jax.training import run as training_run
+from fnn_jax.training import loop as training_loop
 from fnn_jax.training.features import KeptFeatures
 from fnn_jax.training.step import Steps
 from fnn_jax.training.windows import Windows
+from fnn_jax.weights import store
 from injection.inputs import SIZE
 
 RECIPE = Recipe(
@@ -141,11 +143,11 @@ class Synthesising(Work):
 
     def make(self, out):
         options = {"num_frames": 6, "burn_in": 2, "steps": 12, "batch_size": 2, "progress": False}
-        with self.once(synthesis_run, "_Runner"), self.once(synthesis_run.Problem, "digest"):
+        with self.once(optimisation, "_Runner"), self.once(optimisation.Problem, "digest"):
             synthesis.synthesize(self.twin, [4, 1, 3], **options, optimizer=optax.adam(0.1), out=out)
 
     def begin(self, out):
-        with _stops(synthesis_run._Folder, "save_batch", 2):
+        with _stops(optimisation._Folder, "save_batch", 2):
             self.make(out)
 
     def read(self, out):
@@ -161,7 +163,7 @@ class TrainingWork(Work):
         self._data = TrainingData(self.inputs / "training_data")
 
     def make(self, out):
-        with self.once(training_run, "Steps"):
+        with self.once(training_loop, "Steps"):
             train(self._data, out, self.twin, RECIPE, checkpoint_minutes=0, progress=False)
 
     def begin(self, out):
@@ -216,7 +218,7 @@ class Exporting(Work):
         return export.deserialize(bytearray(path.read_bytes()))
 
     def read(self, out):
-        loaded = program.load(out)
+        loaded = loading.load(out)
         video = np.random.default_rng(0).integers(0, 256, (3, *SIZE), np.uint8)
         about = {name: value for name, value in loaded.about.items() if name != "sha256"}
         return {"responses": loaded.predict(video), "units": _text(loaded.units), "about": _text(about)}

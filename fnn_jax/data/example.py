@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from flax import nnx
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.common.files import whole_directory
 from fnn_jax.data.recordings import BEHAVIOUR, EYE, RESPONSES, STIMULI
 from fnn_jax.demo import random_network
-from fnn_jax.files import whole_directory
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.noise import pink_noise
-from fnn_jax.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
 
 LABEL = "example of random weights"
 LOG_RATE_MEAN, LOG_RATE_STD = -0.3, 0.7

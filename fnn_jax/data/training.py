@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from fnn_jax.checks import integer
+from fnn_jax.common.checks import integer
 from fnn_jax.data.recordings import (
     ARRAYS,
     BEHAVIOUR,

@@ -7,6 +7,7 @@
 """
 
 from fnn_jax.evaluation import figures
+from fnn_jax.evaluation.measures import Evaluation, EvaluationError, evaluate
 from fnn_jax.evaluation.metrics import (
     cc_abs,
     cc_max,
@@ -17,7 +18,6 @@ from fnn_jax.evaluation.metrics import (
     oracle,
     single_trial_correlation,
 )
-from fnn_jax.evaluation.run import Evaluation, EvaluationError, evaluate
 from fnn_jax.evaluation.statistics import PredictionStatistics, ResponseStatistics, Statistics
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.figures import new_figure, save_figure
+from fnn_jax.common.figures import new_figure, save_figure
 
 BLUE, GRAY = "#2b6cb0", "#718096"
 LABELS = {"cc_abs": "$CC_{abs}$", "cc_max": "$CC_{max}$", "cc_norm": "$CC_{norm}$", "feve": "FEVE"}

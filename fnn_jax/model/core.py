@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig
 from fnn_jax.model.alternatives.conv_lstm import ConvLstm
 from fnn_jax.model.alternatives.rvt import Rvt
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.layers import Conv, dropout_mask, group_concatenate, nonlinearity
 from fnn_jax.model.recurrent import CvtLstm, RecurrentNoise, State
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fnn_jax.checks import integer
+from fnn_jax.common.checks import integer
 
 
 def decorrelation(

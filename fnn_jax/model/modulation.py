@@ -3,8 +3,8 @@
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig
 from fnn_jax.model.alternatives.flat_lstm import FlatLstm, SigmoidLstm
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.layers import Linear, Lstm, LstmNoise, LstmState, nonlinearity
 
 

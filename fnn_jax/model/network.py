@@ -18,8 +18,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from fnn_jax.checks import integer, one_of, shown
-from fnn_jax.config import NetworkConfig
+from fnn_jax.common.checks import integer, one_of, shown
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
 from fnn_jax.model.layers import (
     PRECISIONS,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 
 

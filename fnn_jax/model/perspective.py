@@ -9,8 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from fnn_jax.config import NetworkConfig
 from fnn_jax.model import geometry
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.layers import Buffer, Linear, dropout_mask, full_precision, nonlinearity
 from fnn_jax.model.pixels import PIXELS
 

@@ -8,9 +8,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig, UnitConfig
 from fnn_jax.model.alternatives.elu_unit import EluUnit
 from fnn_jax.model.alternatives.norm_features import NormFeature
+from fnn_jax.model.config import NetworkConfig, UnitConfig
 from fnn_jax.model.reading import weighted_samples
 
 BOUNDS = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
 from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, product
 

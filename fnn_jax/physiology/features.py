@@ -10,9 +10,9 @@ import numpy as np
 import xarray
 from tqdm.auto import tqdm
 
-from fnn_jax.files import whole_directory
+from fnn_jax.common.files import whole_directory
 from fnn_jax.stimuli.movie import Movie
-from fnn_jax.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
 
 POOLS = {"mean": jnp.mean, "max": jnp.max}
 DIMENSIONS = {  # of each feature, without time; the others are maps

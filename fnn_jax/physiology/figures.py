@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.figures import new_figure, save_figure
+from fnn_jax.common.figures import new_figure, save_figure
 from fnn_jax.physiology.protocol import Result
 from fnn_jax.physiology.von_mises import von_mises_curve
 from fnn_jax.stimuli.display import HZ

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray
 
-from fnn_jax.files import whole_file
+from fnn_jax.common.files import whole_file
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import Movie, frame_spans
-from fnn_jax.twin import Twin
+from fnn_jax.twin.twin import Twin
 
 BURN_IN = 10  # frames; the network's state starts anew with each movie
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from fnn_jax.physiology.least_squares import least_squares
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.dots import gaussian_mask
-from fnn_jax.twin import Twin
+from fnn_jax.twin.twin import Twin
 
 
 def spike_triggered_average(responses: Any, masks: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.model import geometry
-from fnn_jax.twin import Twin
+from fnn_jax.twin.twin import Twin
 
 
 def signal_correlation(responses: Any, others: Any = None) -> np.ndarray:

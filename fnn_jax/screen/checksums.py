@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn_jax.files import json_digest
+from fnn_jax.common.files import json_digest
 from fnn_jax.screen.results import DONE, FAILED, WAITING, ScreenError
 
 FORMAT = 2

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from fnn_jax.files import temporary_prefix, whole_file
+from fnn_jax.common.files import temporary_prefix, whole_file
 from fnn_jax.screen import checksums
 from fnn_jax.screen.results import WAITING, ScreenError
 

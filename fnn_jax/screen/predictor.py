@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fnn_jax import sizes
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState
 from fnn_jax.model.parameters import named_parameters, network_from_parameters
 from fnn_jax.screen.reduction import RUNNING
 from fnn_jax.screen.source import Loaded
-from fnn_jax.twin import Twin, compiled_rollout, fold
+from fnn_jax.twin import sizes
+from fnn_jax.twin.twin import Twin, compiled_rollout, fold
 
 IN_FLIGHT = 2  # batches that are dispatched before the results of the first are waited for
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.checks import shown
-from fnn_jax.tracing import traced_digest
+from fnn_jax.common.checks import shown
+from fnn_jax.common.tracing import traced_digest
 
 
 class Running(NamedTuple):

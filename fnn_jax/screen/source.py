@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fnn_jax import checks, videos
-from fnn_jax.checks import one_of, shown
-from fnn_jax.config import NetworkConfig
-from fnn_jax.inputs import CheckedInputs, check_inputs, constant_trace
+from fnn_jax import videos
+from fnn_jax.common import checks
+from fnn_jax.common.checks import one_of, shown
+from fnn_jax.model.config import NetworkConfig
+from fnn_jax.twin.inputs import CheckedInputs, check_inputs, constant_trace
 
 Intervals = tuple[tuple[int, int], ...]
 SHOWN = 5  # problems that a message lists

@@ -29,7 +29,7 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from fnn_jax.files import explained_full_disk, json_digest, refuse_existing, whole_directory
+from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing, whole_directory
 from fnn_jax.screen import checksums
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.checks import integer, shown
+from fnn_jax.common.checks import integer, shown
 from fnn_jax.model import geometry
 
 HZ = 30  # frames per second of the network

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax import checks, videos
-from fnn_jax.checks import number, one_of, sequence
+from fnn_jax import videos
+from fnn_jax.common import checks
+from fnn_jax.common.checks import number, one_of, sequence
 from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.gratings import in_order
 from fnn_jax.stimuli.movie import Movie, as_levels, one_after_another

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from fnn_jax import checks
-from fnn_jax.checks import number, one_of
+from fnn_jax.common import checks
+from fnn_jax.common.checks import number, one_of
 from fnn_jax.stimuli.display import HZ, Display, require_display
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.checks import integer
-from fnn_jax.figures import new_figure, save_figure
+from fnn_jax.common.checks import integer
+from fnn_jax.common.figures import new_figure, save_figure
 from fnn_jax.stimuli.display import HZ
 from fnn_jax.stimuli.movie import Movie, frame_spans
 

@@ -19,6 +19,7 @@ from fnn_jax.synthesis.objectives import (
     reconstruction,
     soft_minimum,
 )
+from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.synthesis.parameterisations import (
     Parameterisation,
     between,
@@ -43,7 +44,6 @@ from fnn_jax.synthesis.penalties import (
     weighted,
 )
 from fnn_jax.synthesis.result import Synthesis, SynthesisError
-from fnn_jax.synthesis.run import synthesize
 
 __all__ = [
     "Objective",

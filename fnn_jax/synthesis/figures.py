@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.figures import new_figure, save_figure
+from fnn_jax.common.figures import new_figure, save_figure
 from fnn_jax.stimuli.display import HZ
 from fnn_jax.synthesis.result import Synthesis
 

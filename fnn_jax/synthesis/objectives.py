@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.checks import number
+from fnn_jax.common.checks import number
 from fnn_jax.model.readout import poisson_loss
 
 

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fnn_jax import sizes
-from fnn_jax.config import NetworkConfig
+from fnn_jax.common.tracing import traced_digest
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network
 from fnn_jax.model.parameters import named_parameters, network_from_parameters
 from fnn_jax.synthesis.objectives import Objective, Seen
 from fnn_jax.synthesis.parameterisations import Parameterisation
-from fnn_jax.tracing import traced_digest
-from fnn_jax.twin import Twin, fold
+from fnn_jax.twin import sizes
+from fnn_jax.twin.twin import Twin, fold
 
 BEHAVIOUR_LIMIT = 2.0  # standard deviations, of behaviour that is learned
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.arrays import load_arrays, save_arrays
-from fnn_jax.records import read_record
+from fnn_jax.common.arrays import load_arrays, save_arrays
+from fnn_jax.common.records import read_record
 
 RECORD, RESULT = "synthesis.json", "result.npz"
 

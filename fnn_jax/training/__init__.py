@@ -7,9 +7,9 @@
 """
 
 from fnn_jax.training.checkpoints import TrainingError
+from fnn_jax.training.loop import train
 from fnn_jax.training.optimizer import Rule, released_sgd
 from fnn_jax.training.recipe import Recipe
 from fnn_jax.training.result import Training
-from fnn_jax.training.run import train
 
 __all__ = ["Recipe", "Rule", "Training", "TrainingError", "released_sgd", "train"]

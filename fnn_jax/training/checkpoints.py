@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fnn_jax import checkpoint
-from fnn_jax.checkpoint import CheckpointError
-from fnn_jax.files import DiskFullError
+from fnn_jax.common.files import DiskFullError
 from fnn_jax.training.step import Weights
+from fnn_jax.weights import checkpoint
+from fnn_jax.weights.checkpoint import CheckpointError
 
 KEPT = 2  # the last ones; the second is there for the day when the first is damaged
 

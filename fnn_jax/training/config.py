@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fnn_jax import checks
-from fnn_jax.checks import shown
-from fnn_jax.config import NetworkConfig
+from fnn_jax.common import checks
+from fnn_jax.common.checks import shown
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.training.recipe import Recipe, require_known
 
 # Released entries, by section, and what they are called in a recipe.

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from fnn_jax.arrays import array_digest
+from fnn_jax.common.arrays import array_digest
+from fnn_jax.common.records import claimed
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.records import claimed
 from fnn_jax.training.checkpoints import TrainingError
 from fnn_jax.training.windows import Batch, Window, Windows
-from fnn_jax.twin import Twin
+from fnn_jax.twin.twin import Twin
 
 
 class KeptFeatures:

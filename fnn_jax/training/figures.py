@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from fnn_jax.figures import new_figure, save_figure
+from fnn_jax.common.figures import new_figure, save_figure
 
 
 def draw_metrics(metrics: pd.DataFrame, path: str | os.PathLike | None = None) -> Any:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from fnn_jax import checks
+from fnn_jax.common import checks
+from fnn_jax.common.tracing import traced_digest
 from fnn_jax.model.layers import WeightNormed
 from fnn_jax.model.network import Network
-from fnn_jax.tracing import traced_digest
 from fnn_jax.training.recipe import Recipe
 
 

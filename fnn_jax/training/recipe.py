@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fnn_jax import checks
-from fnn_jax.checks import boolean, integer, is_number, mapping, one_of, shown
+from fnn_jax.common import checks
+from fnn_jax.common.checks import boolean, integer, is_number, mapping, one_of, shown
 from fnn_jax.model.layers import PRECISIONS
 
 MISSING = ("mean", "drop", "error")

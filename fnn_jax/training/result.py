@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.files import whole_directory, whole_file
+from fnn_jax.common.files import whole_directory, whole_file
+from fnn_jax.common.records import read_record
 from fnn_jax.model.parameters import parameter_arrays, split_core
-from fnn_jax.records import read_record
-from fnn_jax.store import default_units, is_store, write_core, write_scan
 from fnn_jax.training.checkpoints import Checkpoints, Snapshot, TrainingError
 from fnn_jax.training.figures import draw_metrics
 from fnn_jax.training.step import Steps
-from fnn_jax.twin import Twin
+from fnn_jax.twin.twin import Twin
+from fnn_jax.weights.store import default_units, is_store, write_core, write_scan
 
 RECORD = "training.json"
 BEST, LAST = "best", "last"

@@ -10,7 +10,6 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fnn_jax import sizes
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import is_core, named_parameters, replace_parameters
 from fnn_jax.training.objective import window_loss
@@ -18,6 +17,7 @@ from fnn_jax.training.optimizer import check_optimizer, from_recipe, optimizer_d
 from fnn_jax.training.recipe import Recipe
 from fnn_jax.training.streams import StreamOptimizer
 from fnn_jax.training.windows import Batch
+from fnn_jax.twin import sizes
 
 WINDOWS = PartitionSpec(None, "data")  # the second axis of a batch
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import recipe
 
-from fnn_jax.config import NetworkConfig
-from fnn_jax.convert.run import from_state_dict
+from fnn_jax.convert.conversion import from_state_dict
+from fnn_jax.model.config import NetworkConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -17,7 +17,8 @@ from compiled import QUICKLY
 from test_elements import join_streams, split_streams
 from tolerances import assert_close, error
 
-from fnn_jax.config import (
+from fnn_jax.convert import keys
+from fnn_jax.model.config import (
     FeedforwardConfig,
     ModulationConfig,
     NetworkConfig,
@@ -25,7 +26,6 @@ from fnn_jax.config import (
     RecurrentConfig,
     UnitConfig,
 )
-from fnn_jax.convert import keys
 from fnn_jax.model.decorrelation import decorrelation
 from fnn_jax.model.geometry import angular_retina
 from fnn_jax.model.parameters import network_from_parameters, parameter_shapes

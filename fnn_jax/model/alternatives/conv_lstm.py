@@ -1,6 +1,6 @@
 """Conv-LSTM, the paper's second core: the gates are convolutions of input and hidden state, without attention."""
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.grouped import convolution
 from fnn_jax.model.layers import Conv
 from fnn_jax.model.recurrent import Advance, Recurrent, grouped_gates, lstm_update

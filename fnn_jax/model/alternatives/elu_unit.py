@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from fnn_jax.config import UnitConfig
+from fnn_jax.model.config import UnitConfig
 
 
 class EluUnit:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.layers import WEIGHT_NORM_EPS, WeightNormed
 from fnn_jax.model.reading import weighted_samples
 

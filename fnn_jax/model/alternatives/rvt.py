@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fnn_jax.config import NetworkConfig
+from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.recurrent import Advance, Attention, RvtState
 
 

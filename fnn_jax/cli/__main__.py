@@ -1,0 +1,7 @@
+"""``python -m fnn_jax.cli``."""
+
+import sys
+
+from fnn_jax.cli import main
+
+sys.exit(main())

@@ -1,0 +1,80 @@
+"""What ``fnn-jax train`` does."""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import sys
+
+import jax
+import pandas as pd
+
+from fnn_jax import microns
+from fnn_jax.cli.prediction import use_all_cores
+from fnn_jax.data.training import TrainingData
+from fnn_jax.training.config import Job, read_job
+from fnn_jax.training.loop import train as run
+from fnn_jax.training.result import BEST, LAST, Training
+from fnn_jax.twin.compilation import enable_compilation_cache
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train as a file says, and say what came out."""
+    job = read_job(options.config, _changes(options.set), options.out)
+    if options.keep_compiled:
+        enable_compilation_cache()
+    if options.distributed:
+        jax.distributed.initialize()
+    else:
+        use_all_cores()
+    start = None if job.start is None else microns.load(**job.start)
+    data = {scan: TrainingData(folder, job.max_items) for scan, folder in job.training.items()}
+    units = None if job.units is None else pd.read_csv(job.units, index_col="readout_id")
+    print(*data.values(), sep="\n")
+    if start is not None:
+        print(f"starting from {start!r}: {', '.join(job.recipe.transfer)}")
+    training = run(
+        data,
+        job.out,
+        start,
+        job.recipe,
+        config=job.architecture(None if start is None else start.config),
+        units=units,
+        accept_scaling=job.accept_scaling or options.accept_scaling,
+        checkpoint_minutes=options.checkpoint_minutes,
+        progress=sys.stderr.isatty() or None,
+    )
+    if jax.process_index() == 0:
+        _report(training, job)
+
+
+def _report(training: Training, job: Job) -> None:
+    table = training.metrics
+    print(table.tail(5).to_string(index=False, float_format="{:.4f}".format))
+    print(f"best epoch: {training.best_epoch}\nin {training.directory}: {BEST}/, {LAST}/, metrics.csv, objectives.png")
+    if job.state_dict is not None:
+        path = training.directory / job.state_dict
+        if importlib.util.find_spec("torch") is None:
+            print(
+                f"PyTorch is not installed, so {path.name} was not written: fnn-jax export {training.directory / LAST}"
+            )
+        elif not path.exists():
+            from fnn_jax.convert import export
+
+            export(training.twin(LAST), path)
+            print(f"{path.name}: the last weights for the released package")
+    if job.evaluation is not None:
+        print(f"next: fnn-jax evaluate {training.directory / BEST} {job.evaluation}")
+
+
+def _changes(texts: list[str]) -> dict:
+    """Entries of a recipe as ``NAME=VALUE``; values as in TOML or plain text."""
+    changes = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set has {text!r}; expected NAME=VALUE, such as epochs=20.")
+        changes[name] = value
+        with contextlib.suppress(ValueError, RecursionError):  # such as that of an integer of many digits
+            changes[name] = json.loads(value)
+    return changes

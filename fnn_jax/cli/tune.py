@@ -1,0 +1,95 @@
+"""What ``fnn-jax tune`` does."""
+
+import argparse
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnn_jax.cli.prediction import behaviour, common_options, load_twins, use_all_cores
+from fnn_jax.physiology import figures
+from fnn_jax.physiology.protocol import Protocol, Result, save_result
+from fnn_jax.physiology.protocols import PROTOCOLS, readout_center
+from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.sheet import contact_sheet
+from fnn_jax.twin.twin import Twin
+
+BEST = {"direction": "r2", "contrast": "r2", "noise": "r2", "dots": "on_r2"}  # which units' pages are drawn
+
+
+def tune(options: argparse.Namespace) -> None:
+    """Show a protocol, measure, write tables and figures."""
+    output = Path(options.output).expanduser()
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"-o is {options.output}, which is a file; expected a folder.")
+    if options.reports < 0:
+        raise ValueError(f"--reports is {options.reports}; expected 0 or more.")
+    use_all_cores()
+    twins = load_twins(options, options.scan or [None])
+    protocol = _protocol(options, twins)
+    print(f"{', '.join(map(repr, twins))}\n{protocol!r}")
+    output.mkdir(parents=True, exist_ok=True)
+    result = protocol.run(
+        twins, output / "screen.zarr", batch_size=options.batch_size, **common_options(options), **behaviour(options)
+    )
+    written = [*save_result(result, output), *_draw(result, output, options.reports)]
+    _print_summary(result)
+    print(f"written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}, screen.zarr")
+
+
+def _protocol(options: argparse.Namespace, twins: Sequence[Twin]) -> Protocol:
+    display = Display.of(twins[0]) if options.geometry == "spherical" else Display.flat(twins[0])
+    make = PROTOCOLS[options.protocol]
+    known = {name: each.default for name, each in inspect.signature(make).parameters.items() if name != "display"}
+    chosen: dict[str, Any] = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if name not in known or not equals:
+            listed = ", ".join(f"{each}={default!r}" for each, default in known.items())
+            raise ValueError(f"--set has {text!r}; the protocol {options.protocol} has: {listed}.")
+        try:
+            chosen[name] = json.loads(value)
+        except (ValueError, RecursionError):  # such as that of an integer of many digits
+            chosen[name] = value
+    if "center" in known and "center" not in chosen:
+        x, y = readout_center(twins[0], display)
+        print(f"center: ({x:.1f}, {y:.1f}) {display.unit}, the median of the units' readout locations")
+        chosen["center"] = (x, y)
+    return make(display, **chosen)
+
+
+def _draw(result: Result, output: Path, reports: int) -> list[Path]:
+    drawn = {"stimulus": lambda path: contact_sheet(result.protocol.movie(0), path)}
+    title = f"{result.protocol.name}: {', '.join(result.table['scan'].unique())}, {len(result.table)} units"
+    drawn["summary"] = lambda path: figures.scan_summary(result, path, title=title)
+    best = _best(result)
+    if result.protocol.name == "direction":
+        drawn["tuning"] = lambda path: figures.polar_tuning(result, best[:12], path)
+    if result.protocol.name in ("dots", "noise"):
+        drawn["fields"] = lambda path: figures.receptive_field_panels(result, best[:8], path)
+    for unit in best[:reports]:
+        row = result.table.iloc[unit]
+        drawn[f"units/{row['scan']}-{row['readout_id']}"] = lambda path, unit=unit: figures.unit_report(
+            result, unit, path
+        )
+    paths = []
+    for name, draw in drawn.items():
+        for suffix in (".png", ".pdf"):
+            draw(output / f"{name}{suffix}")
+            paths.append(output / f"{name}{suffix}")
+    return paths
+
+
+def _best(result: Result) -> list[int]:
+    """Units in the order in which their fits are good; without fits, of their responses."""
+    column = BEST.get(result.protocol.name)
+    score = result.table[column].to_numpy(float) if column else np.ptp(result.responses, axis=0)
+    return np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable").tolist()
+
+
+def _print_summary(result: Result) -> None:
+    shown = [name for name in result.table.select_dtypes(float) if name not in figures.UNIT_COLUMNS]
+    print(result.table[shown].describe().loc[["count", "25%", "50%", "75%"]].T.to_string(float_format="{:.4g}".format))

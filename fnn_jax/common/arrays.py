@@ -1,0 +1,80 @@
+"""Files of arrays: npz, with any names, and with the SHA-256 of everything in them; and what users give as .npy."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnn_jax.common.files import whole_file
+
+SEAL = "sha256"
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Any) -> None:
+    """Write arrays by name, whole or not at all, sealed together with what they are of, as a JSON value."""
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    write_npz(path, {**arrays, SEAL: np.array(_seal(arrays, identity))})
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """What ``numpy.savez`` writes, whole or not at all, and of arrays of any name: also ``file``, and ``a/b``."""
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def read_array(name: str, path: str | os.PathLike) -> np.ndarray:
+    """An array of numbers that a user gives as a .npy file.
+
+    Raises:
+        OSError: there is no such file. TypeError, ValueError: it is something else; ``name`` is that of the argument.
+    """
+    path = Path(path).expanduser()
+    try:
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise type(error)(f"{name} is {path}, which cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # NumPy raises many kinds
+        raise ValueError(f"{name} is {path}, which is no .npy of numbers, or is damaged: {error}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError(f"{name} is {path}, which holds several arrays; expected .npy, with one.")
+    return array
+
+
+def load_arrays(path: Path, identity: Any, error: type[ValueError], remedy: str) -> dict[str, np.ndarray]:
+    """What ``save_arrays`` wrote.
+
+    Raises:
+        ``error``: the file is damaged, or of something else; the message ends in ``remedy``.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = dict(members)
+        whole = arrays.pop(SEAL).item() == _seal(arrays, identity)
+    except Exception as problem:  # zipfile, zlib and NumPy raise many kinds
+        raise error(f"{path} is damaged ({type(problem).__name__}: {problem}). {remedy}") from problem
+    if not whole:
+        raise error(f"{path} is damaged, or of something else: it differs from its SHA-256. {remedy}")
+    return arrays
+
+
+def array_digest(array: np.ndarray) -> bytes:
+    """SHA-256 of an array: its dtype, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def _seal(arrays: Mapping[str, np.ndarray], identity: Any) -> str:
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(name.encode() + array_digest(arrays[name]))
+    return digest.hexdigest()

@@ -1,0 +1,78 @@
+"""How many frames and videos go through the network together: chosen from the memory at hand.
+
+On a CPU small chunks are fastest, because they stay in its cache, and videos follow one another. Accelerators take as
+many as fit a part of their memory.
+"""
+
+import jax
+
+from fnn_jax.common.checks import integer
+from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.network import CHUNK_FRAMES
+
+CPU_BATCH = 4
+CPU_GRADIENTS = 8  # one after the other, so that their number matters little
+KEPT_FOR_GRADIENT = 2.0  # times the maps of the feedforward part; the recurrent part is as much again
+MOST_FRAMES, MOST_VIDEOS = 32, 64
+PART_OF_MEMORY = 0.25  # of what the device may use; the rest is for weights, inputs and results
+UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say
+
+
+def chunk_frames(config: NetworkConfig, device: jax.Device, batch: int) -> int:
+    """Frames that go through the network together: a multiple of 8."""
+    if device.platform == "cpu":
+        return CHUNK_FRAMES
+    fit = int(_memory(device) // (batch * frame_bytes(config)))
+    return max(CHUNK_FRAMES, min(MOST_FRAMES, fit - fit % CHUNK_FRAMES))
+
+
+def checked_chunk_frames(wanted: int | None, config: NetworkConfig, device: jax.Device, batch: int) -> int:
+    """What is wanted, or ``chunk_frames``.
+
+    Raises:
+        TypeError, ValueError: it is no positive integer.
+    """
+    if wanted is None:
+        return chunk_frames(config, device, batch)
+    return integer("chunk_frames", wanted)
+
+
+def batch_size(config: NetworkConfig, device: jax.Device) -> int:
+    """Videos that go through the network together on one device: a power of two."""
+    if device.platform == "cpu":
+        return CPU_BATCH
+    fit = max(1, int(_memory(device) // (CHUNK_FRAMES * frame_bytes(config))))
+    return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
+
+
+def needs_remat(config: NetworkConfig, device: jax.Device, frames: int, videos: int) -> bool:
+    """Whether a gradient should compute chunks again: always on a CPU, else where they take too much memory."""
+    kept = KEPT_FOR_GRADIENT * frames * videos * frame_bytes(config)
+    return device.platform == "cpu" or kept > _memory(device)
+
+
+def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int) -> int:
+    """Videos whose gradients are computed together on one device: a power of two."""
+    if device.platform == "cpu":
+        return CPU_GRADIENTS
+    chunk = KEPT_FOR_GRADIENT * CHUNK_FRAMES * frame_bytes(config)
+    state = 4 * frames * (config.perspective.height * config.perspective.width * 4)
+    fit = max(1, int(_memory(device) // (chunk + state)))
+    return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
+
+
+def frame_bytes(config: NetworkConfig) -> int:
+    """About what a frame of one video takes while it goes through the feedforward part: all its maps at once."""
+    feedforward = config.feedforward
+    pixels = config.perspective.height * config.perspective.width // feedforward.input_stride**2
+    floats = config.perspective.height * config.perspective.width
+    for channels, layers, pool in zip(feedforward.channels, feedforward.layers, feedforward.pools, strict=True):
+        # Of every layer its output, its activation and a window of three frames; the block's input and output.
+        floats += config.num_streams * pixels * channels * (5 * layers + 2)
+        pixels //= pool**2
+    return 4 * floats
+
+
+def _memory(device: jax.Device) -> float:
+    statistics = device.memory_stats() or {}
+    return PART_OF_MEMORY * statistics.get("bytes_limit", UNKNOWN_MEMORY)

@@ -1,0 +1,585 @@
+"""A digital twin: a network with its parameters and the table of its units, and what one does with it."""
+
+import copy
+import functools
+import hashlib
+import json
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from flax import nnx
+from tqdm.auto import tqdm
+
+from fnn_jax.common.checks import boolean, integer, sequence, shown
+from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
+from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.twin import sizes
+from fnn_jax.twin.finite import warn_of_responses, warn_of_weights
+from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
+from fnn_jax.twin.provenance import Given, parameters_digest
+from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
+from fnn_jax.weights.units import choose_units, y_sign
+
+FRAMES_PER_SECOND = 30
+PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id", "changed")
+
+
+class Twin:
+    """A network together with the units that it predicts.
+
+    A twin is a pytree whose leaves are the parameters: give it to ``jax.jit``, ``jax.device_put`` or ``jax.tree.map``.
+    It can be copied and pickled, for ``multiprocessing``, ``joblib`` and the like.
+
+    Attributes:
+        network: the parameters, and the functions of them; see ``fnn_jax.Network``.
+        units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
+        name: the scan, such as ``8-5``.
+        label: what must be known of the weights, such as ``"random weights"``; empty for published ones.
+        provenance: where the weights come from: source files with their SHA-256, the converter, and, for published
+            ones, ``weights`` (``"default"`` or ``"ori-trained"``) and ``animal_id``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        units: pd.DataFrame | None = None,
+        *,
+        name: str = "twin",
+        label: str = "",
+        provenance: dict[str, Any] | None = None,
+    ):
+        self.network = network
+        units = default_units(network.config.num_units) if units is None else units.copy()
+        check_table(units, network.config.num_units, "units")
+        self.units = units
+        self.name = name
+        self.label = label
+        self.provenance = copy.deepcopy(provenance or {})
+        self._given = Given(network)
+        self._folded: tuple[list[jax.Array], list[jax.Array], Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle keeps: nothing compiled, and a provenance that says what was changed since."""
+        kept = {name: getattr(self, name) for name in ("network", "units", "name", "label")}
+        return kept | {"provenance": self.record()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state.pop("network"), state.pop("units"), **state)
+
+    def __repr__(self) -> str:
+        published = "animal_id" in self.provenance
+        remarks = [f"{self.weights or 'changed or unnamed'} weights"] if published else []
+        remarks += [self.label] if self.label else []
+        remarks = [f"{self.num_units} units", f"{self.config.num_streams} streams", *remarks]
+        return f"Twin({self.name}: {', '.join(remarks)})"
+
+    @property
+    def weights(self) -> str | None:
+        """Which of the published weights these are: ``"default"``, ``"ori-trained"``, or ``None``, if they are none of
+        them, were changed since, or come from a folder that does not say."""
+        return self.provenance.get("weights") if self._is_as_given() else None
+
+    def _is_as_given(self) -> bool:
+        """Whether the network still has the arrays that the twin was made with."""
+        return self._given.are(self.network)
+
+    def record(self) -> dict[str, Any]:
+        """The provenance, which says so where the network was changed since."""
+        record = copy.deepcopy(self.provenance)
+        if not self._is_as_given():
+            record.pop("weights", None)
+            record["changed"] = True
+        return record
+
+    def fingerprint(self) -> str:
+        """A hash of all parameters and of the units' numbers: equal for twins that predict the same."""
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        digest.update(parameters_digest(self.network).encode())
+        ids = self.units.index.to_numpy()
+        # Of text, NumPy holds addresses, which are others in every process.
+        digest.update(ids.tobytes() if np.issubdtype(ids.dtype, np.integer) else repr(ids.tolist()).encode())
+        return digest.hexdigest()
+
+    @property
+    def config(self) -> NetworkConfig:
+        return self.network.config
+
+    @property
+    def num_units(self) -> int:
+        return self.config.num_units
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, scan: str | None = None) -> "Twin":
+        """A twin from a folder written by ``fnn-jax convert`` or ``save``.
+
+        ``scan``, such as ``"8-5"``, may be left out where the folder holds one scan only. Everything is verified.
+
+        Raises:
+            CheckpointError: no weights there, or they are damaged or do not belong together.
+            ValueError: the folder does not hold this scan.
+        """
+        store = Store(directory)
+        scan = choose_scan(scan, store.scans(), store.directory)
+        network, units, metadata = store.load(scan)
+        provenance = {key: metadata[key] for key in PROVENANCE if key in metadata}
+        return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)
+
+    def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
+        record = {**self.record(), "label": self.label}
+        save_network(directory, self.network, scan=self.name, units=self.units, overwrite=overwrite, **record)
+
+    def select(self, units: Any = None, *, unit_ids: Any = None) -> "Twin":
+        """A twin of some of the units, which computes only those; its table keeps their ``readout_id``.
+
+        Args:
+            units: ``readout_id`` of each unit, in the order wanted; or a boolean mask, one value per unit; or rows of a
+                table of units, such as ``twin.units[...]`` or ``microns.units(...)``, of which those of this scan
+                count.
+            unit_ids: instead, the ``unit_id`` of each unit.
+
+        Column ``j`` of the responses belongs to row ``j`` of the new twin's ``units``. The core's arrays are shared.
+
+        Raises:
+            TypeError, ValueError: units that the twin does not have, named twice or of another animal, or none.
+        """
+        rows = choose_units(self.units, units, unit_ids)
+        config = NetworkConfig.from_dict(self.config.to_dict() | {"num_units": len(rows)})
+        arrays = named_parameters(self.network)
+        for name in arrays:
+            if name.startswith("readout.feature."):
+                arrays[name] = arrays[name][:, rows]  # the first axis counts the streams
+            elif name.startswith("readout."):
+                arrays[name] = arrays[name][rows]
+        network = network_from_parameters(config, arrays)
+        return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
+
+    def readout_weights(self) -> np.ndarray:
+        """Feature weights of each unit, ``[U, S * C]``: those of stream 0 first, as in the published properties."""
+        weight = np.asarray(self.network.readout.feature.weights())
+        return np.ascontiguousarray(weight.transpose(1, 0, 2).reshape(self.num_units, -1))
+
+    def readout_locations(self, y: str = "down") -> pd.DataFrame:
+        """Where each unit reads, by ``readout_id``: an approximation of the centre of its receptive field.
+
+        Args:
+            y: direction of the y axis, part of the column names: ``"down"``, as the model counts (-1 is the top), or
+                ``"up"`` (-1 is the bottom).
+
+        Returns:
+            ``core_x, core_y_down``: position in the maps of the core, [-1, 1] from edge to edge; ``tanh(mu)`` in
+            published twins.
+            ``monitor_x, monitor_y_down``: the point of the stimulus that this position of the retina looks at when the
+            eye is at its mean; [-1, 1] from edge to edge of the image, and beyond it outside the monitor.
+        """
+        sign = y_sign(y)
+        core = np.asarray(self.network.readout.position())
+        eye = jnp.zeros(self.config.perspective.eye_features, self._dtype)
+        monitor = np.asarray(self.network.perspective.monitor_position(core.astype(np.float64), eye))
+        columns = {"core_x": core[:, 0], f"core_y_{y}": sign * core[:, 1]}
+        columns |= {"monitor_x": monitor[:, 0], f"monitor_y_{y}": sign * monitor[:, 1]}
+        return pd.DataFrame(columns, index=self.units.index)
+
+    def predict(
+        self,
+        stimuli: Any,
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """Responses of all units to a video, or to a batch of videos.
+
+        Args:
+            stimuli: ``[T, H, W]``, ``[T, H, W, C]`` or, for a batch, ``[T, N, H, W, C]``; frames at 30 Hz, uint8 or
+                floats in [0, 1].
+            perspectives: z-scored pupil position (x, y), ``[T, 2]`` or ``[T, N, 2]``; default zeros.
+            modulations: z-scored pupil radius and treadmill velocity, likewise.
+            periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
+            stream: one of the network's streams alone; default is the mean over their readouts.
+            precision: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, which are faster on accelerators only;
+                their errors stand in docs/speed.md.
+            chunk_frames: frames that go through the network together; None: from the memory at hand.
+            progress: show a progress bar; by default for videos above 20 seconds, in a terminal.
+
+        Returns:
+            Mean responses per frame, ``[T, U]``, or ``[T, N, U]`` where any input had a batch axis; in the precision of
+            the parameters, float32.
+
+        Raises:
+            TypeError, ValueError: inputs that do not fit; see ``fnn_jax.twin.inputs``.
+
+        The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
+        (responses,) = self._run(checked, periphery, stream, (), precision, chunk_frames, progress)
+        if not np.isfinite(responses).all():
+            warn_of_responses("responses", self.first_not_finite(checked, periphery, stream, precision))
+        return responses if checked.is_batch else responses[:, 0]
+
+    def first_not_finite(
+        self, checked: CheckedInputs, periphery: str = "dark", stream: int | None = None, precision: str = "float32"
+    ) -> str | None:
+        """The first stage whose output is NaN or infinite for some frame; None: there is no such stage.
+
+        ``checked`` is what ``fnn_jax.twin.inputs.check_inputs`` makes of a stimulus.
+        """
+        names = self.network.feature_names
+        found: set[str] = set()
+        for _, output in self._chunks(checked, periphery, stream, names, precision, None):
+            outputs = {**output.features, "responses": output.responses}
+            found |= {name for name, array in outputs.items() if not np.isfinite(np.asarray(array)).all()}
+            if found:
+                break
+        return next((name for name in (*names, "responses") if name in found), None)
+
+    def features(
+        self,
+        stimuli: Any,
+        names: Sequence[str],
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+        progress: bool | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Outputs of inner stages for every frame; inputs as for ``predict``.
+
+        Args:
+            names: out of ``twin.network.feature_names``: ``retina``, ``modulation``, ``feedforward.block0`` ...,
+                ``feedforward``, ``recurrent.input``, ``recurrent.hidden``, ``core``, ``readout``.
+
+        Returns:
+            Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` has no stream
+            axis; with ``stream`` given that axis has length 1.
+        """
+        names = self._feature_names(names)
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
+        _, *features = self._run(checked, periphery, stream, names, precision, chunk_frames, progress)
+        features = features if checked.is_batch else [array[:, 0] for array in features]
+        return dict(zip(names, features, strict=True))
+
+    def _run(
+        self,
+        checked: CheckedInputs,
+        periphery: str,
+        stream: int | None,
+        names: tuple[str, ...],
+        precision: str,
+        chunk_frames: int | None,
+        progress: bool | None,
+    ) -> list[np.ndarray]:
+        """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
+        results: list[np.ndarray] = []
+        progress = None if progress is None else boolean("progress", progress)
+        quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
+        with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
+            for frames, output in self._chunks(checked, periphery, stream, names, precision, chunk_frames):
+                arrays = [output.responses, *(output.features[name] for name in names)]
+                if not results:
+                    results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
+                for result, array in zip(results, arrays, strict=True):
+                    result[frames] = np.asarray(array)[: frames.stop - frames.start]
+                bar.update(frames.stop - frames.start)
+        return results
+
+    def chunks(
+        self,
+        stimuli: Any,
+        names: Sequence[str] = (),
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+    ) -> Iterator[tuple[slice, Output]]:
+        """``predict`` and ``features`` of a video, chunk by chunk, for what does not fit into memory.
+
+        Inputs as for ``features``. Yields frames as a slice, and their ``Output`` on the device, ``[frames, N, ...]``;
+        that of the last chunk may be longer than the slice, filled up with repeats.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
+        return self._chunks(checked, periphery, stream, self._feature_names(names), precision, chunk_frames)
+
+    def _feature_names(self, names: Any) -> tuple[str, ...]:
+        expected = f"names out of {self.network.feature_names}"
+        names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names is {shown(names)}; expected {expected}.")
+        return tuple(dict.fromkeys(names))
+
+    def _chunks(
+        self,
+        checked: CheckedInputs,
+        periphery: str,
+        stream: int | None,
+        names: tuple[str, ...],
+        precision: str,
+        chunk_frames: int | None,
+    ) -> Iterator[tuple[slice, Output]]:
+        self.network.check_options(stream, periphery, names, precision)
+        length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
+
+        def chunks():  # what is wrong is said by the call, not when the first chunk is asked for
+            with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+                state = self.init_state(checked.batch)
+            for start in range(0, checked.frames, length):
+                stop = min(start + length, checked.frames)
+                inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
+                state, output = self._rollout(state, inputs, stream, periphery, names, precision)
+                yield slice(start, stop), output
+
+        return chunks()
+
+    def rollout(
+        self,
+        stimuli: Any,
+        perspectives: Any = None,
+        modulations: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | jax.Array | None = None,
+        precision: str = "float32",
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """``predict`` on JAX arrays, for ``jax.jit``, ``jax.grad`` and ``jax.vmap``: gradients reach the pixels.
+
+        Inputs and result as for ``predict``; with ``key`` the random draws of training are made. All frames go through
+        in one program, so a gradient's memory grows with their number.
+        """
+        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        self.network.check_options(stream, periphery, (), precision)
+        if key is not None:
+            check_key(key, checked.batch)
+        zeros = jnp.zeros((checked.frames, 1, 1))
+        eye = zeros if checked.perspectives is None else jnp.asarray(checked.perspectives)
+        behaviour = zeros if checked.modulations is None else jnp.asarray(checked.modulations)
+        sizes = self.config.perspective.eye_features, self.config.modulation.behaviour_features
+        stimulus = jnp.asarray(checked.stimuli)
+        inputs = Inputs(
+            jnp.broadcast_to(stimulus, (checked.frames, checked.batch, *stimulus.shape[2:])),
+            jnp.broadcast_to(eye, (checked.frames, checked.batch, sizes[0])),
+            jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
+        )
+        state = self.network.init_state(checked.batch, key)
+        _, output = self.network.rollout(state, inputs, stream=stream, periphery=periphery, precision=precision)
+        return output.responses if checked.is_batch else output.responses[:, 0]
+
+    def init_state(self, batch: int = 1) -> NetworkState:
+        """State before the first frame, for ``step``. A pytree of arrays: save it, copy it, continue from it."""
+        return self.network.init_state(integer("batch", batch))
+
+    def step(
+        self,
+        state: NetworkState,
+        frame: Any,
+        perspective: Any = None,
+        modulation: Any = None,
+        *,
+        periphery: str = "dark",
+        stream: int | None = None,
+    ) -> tuple[NetworkState, np.ndarray]:
+        """One frame, for closed loops: the new state and the responses to this frame.
+
+        Args:
+            state: from ``init_state(batch)``, or returned by the call before; it is not changed.
+            frame: ``[H, W]``, ``[H, W, C]`` or, for a batch, ``[N, H, W, C]``; uint8 or floats in [0, 1].
+            perspective, modulation: ``[2]`` or ``[N, 2]``; default zeros.
+
+        Returns:
+            ``state`` after this frame, and responses ``[U]``, or ``[N, U]`` where any input had a batch axis.
+        """
+        checked = check_frame(frame, perspective, modulation, self.config)
+        self.network.check_options(stream, periphery, ())
+        batch = self._batch_of(state)
+        if checked.batch not in (1, batch):
+            raise ValueError(
+                f"frame, perspective and modulation have a batch of {checked.batch}, the state one of {batch}. "
+                f"Make the state with init_state({checked.batch})."
+            )
+        inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
+        state, output = self._rollout(state, inputs, stream, periphery, ())
+        responses = np.asarray(output.responses[0])
+        return state, responses if checked.is_batch or batch > 1 else responses[0]
+
+    def _batch_of(self, state: Any) -> int:
+        """Videos of a state, whose arrays are looked at.
+
+        Raises:
+            TypeError: it is no state of this network.
+        """
+        shapes = None
+        if isinstance(state, NetworkState):
+            expected = jax.eval_shape(lambda: self.network.init_state(1))
+            leaves = jax.tree.leaves(state._replace(noise=None))
+            found = [np.shape(leaf)[1:] for leaf in leaves]
+            good = found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)]
+            good = good and all(hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+            shapes = {len(leaf) for leaf in leaves} if good else None
+        if shapes is None or len(shapes) > 1 or 0 in shapes:
+            raise TypeError(
+                f"state is {type(state).__name__}; expected the state of this twin: of init_state(), or that the call "
+                "before returned."
+            )
+        return shapes.pop()
+
+    def compile(
+        self,
+        batch: int = 1,
+        *,
+        stimuli: Any = np.uint8,
+        periphery: str = "dark",
+        precision: str = "float32",
+        chunk_frames: int | None = None,
+    ) -> float:
+        """Compile ``predict`` now instead of at its first call, by predicting a chunk of black frames.
+
+        Args:
+            batch: videos at once; each number is a program of its own. Lengths of videos need none.
+            stimuli: dtype of the frames that will come, uint8 or a float.
+            periphery, precision, chunk_frames: as they will be given to ``predict``.
+
+        Returns:
+            Seconds that it took. With ``fnn_jax.enable_compilation_cache()`` the next process takes a fraction.
+        """
+        size = self.config.stimulus_height, self.config.stimulus_width, self.config.stimulus_channels
+        begin = time.perf_counter()
+        black = np.zeros((1, batch, *size), stimuli)
+        self.predict(black, periphery=periphery, precision=precision, chunk_frames=chunk_frames, progress=False)
+        return time.perf_counter() - begin
+
+    def export_program(self, path: str | os.PathLike, *, periphery: str = "dark", overwrite: bool = False) -> Path:
+        """Write the twin as compiled-anywhere programs and weights that need only JAX, for CPU, CUDA and TPU.
+
+        See ``fnn_jax.program.exporting.export_program``, and docs/programs.md for reading it.
+        """
+        from fnn_jax.program.exporting import export_program
+
+        return export_program(self, path, periphery=periphery, overwrite=overwrite)
+
+    def _device(self) -> jax.Device:
+        return next(iter(jax.tree.leaves(self.network)[0].devices()))
+
+    @property
+    def _dtype(self):
+        return self.network.perspective.monitor.center.dtype
+
+    def _rollout(
+        self,
+        state: NetworkState,
+        inputs: Inputs,
+        stream: int | None,
+        periphery: str,
+        features: tuple[str, ...],
+        precision: str = "float32",
+    ) -> tuple[NetworkState, Output]:
+        """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
+        with jax.ensure_compile_time_eval():  # see _run
+            now = jax.tree.leaves(self.network)
+            if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
+                network, core = fold(self.network)
+                self._folded = (now, *jax.tree.flatten(network), core)
+            _, leaves, structure, _ = self._folded
+            options = {"periphery": periphery, "features": features, "precision": precision}
+            return compiled_rollout(leaves, state, inputs, stream, structure=structure, **options)
+
+
+class _Static:
+    """What is not traced of a twin that is an argument of a compiled function."""
+
+    def __init__(self, twin: Twin):
+        self.units, self.name, self.label, self.provenance = twin.units, twin.name, twin.label, twin.provenance
+        self.given = twin._given
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Static):
+            return NotImplemented
+        same = (self.name, self.label, self.provenance) == (other.name, other.label, other.provenance)
+        return same and (self.units is other.units or self.units.equals(other.units))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.label, len(self.units)))
+
+
+def _flatten(twin: Twin) -> tuple[tuple[Network], _Static]:
+    if twin.provenance:
+        twin._given.keep_digest(twin.network)
+    return (twin.network,), _Static(twin)
+
+
+def _unflatten(static: _Static, children: tuple[Network]) -> Twin:
+    twin = object.__new__(Twin)
+    (twin.network,), twin.units, twin.name, twin.label = children, static.units, static.name, static.label
+    twin.provenance, twin._given, twin._folded = copy.deepcopy(static.provenance), static.given, None
+    return twin
+
+
+# So that a twin is an argument of jax.jit, jax.device_put, jax.tree.map: its parameters are the leaves.
+jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
+
+
+class _FoldedCore:
+    """A core with its weights normalised, for as long as a twin uses it; it keeps the arrays that it was made from."""
+
+    def __init__(self, core: nnx.Module):
+        self.leaves = jax.tree.leaves(core)
+        self.folded = jax.jit(fold_weight_norm)(core)
+
+
+_folded_cores: weakref.WeakValueDictionary[tuple[int, ...], _FoldedCore] = weakref.WeakValueDictionary()
+_folded_cores_lock = threading.Lock()
+
+
+def _fold_core(core: nnx.Module) -> _FoldedCore:
+    """The same one for all twins that share the arrays of their core."""
+    key = tuple(map(id, jax.tree.leaves(core)))
+    with _folded_cores_lock:
+        folded = _folded_cores.get(key)
+        if folded is None:
+            folded = _folded_cores[key] = _FoldedCore(core)
+    return folded
+
+
+def fold(network: Network) -> tuple[Network, _FoldedCore]:
+    """The network with its weights normalised, and the core to hold on to, which twins share.
+
+    The readout's arrays stay the same ones: those of published twins have no weights to normalise.
+    """
+    warn_of_weights(network)
+    network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
+    network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
+    core = _fold_core(network.core)
+    network.core = core.folded
+    return network, core
+
+
+@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
+def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, features, precision):
+    """``Network.rollout`` of one chunk of frames, whatever their number.
+
+    It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
+    one shape.
+    """
+    network = jax.tree.unflatten(structure, leaves)
+    options = {"periphery": periphery, "features": features, "precision": precision}
+    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
