@@ -42,8 +42,8 @@ def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
         return [y, *jax.tree.leaves(gradients)]
 
     calls = []
-    real = layers._convolve_frames
-    monkeypatch.setattr(layers, "_convolve_frames", lambda *args: calls.append(1) or real(*args))
+    real = layers.convolve_frames
+    monkeypatch.setattr(layers, "convolve_frames", lambda *args: calls.append(1) or real(*args))
     fast = run()
     assert len(calls) == (frames >= 4)
     monkeypatch.setattr(layers, "on_cpu", lambda: False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_network import as_pixels, every_connection, make_inputs, operations
 
-from fnn_jax.model import layers
+from fnn_jax.model import convolution, numerics
 
 FASTER = ("tensorfloat32", "bfloat16")
 INPUTS = make_inputs(4, 1)
@@ -28,7 +28,7 @@ def network():
 def by_name(network):
     """Outputs, one precision after the other in one process."""
     run = jax.jit(respond, static_argnames="precision")
-    return {name: run(network, INPUTS.stimulus, precision=name) for name in layers.PRECISIONS}
+    return {name: run(network, INPUTS.stimulus, precision=name) for name in numerics.PRECISIONS}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_every_product_of_the_core(one_core, name):
     assert set(found) == {FAST[name]} and len(found) > 60
 
 
-@pytest.mark.parametrize("name", layers.PRECISIONS)
+@pytest.mark.parametrize("name", numerics.PRECISIONS)
 def test_no_other_product(network, by_name, name):
     """Also where the gradient is taken of a program that was traced before; the other names leave nothing behind."""
     run = jax.jit(respond, static_argnames="precision")
@@ -95,7 +95,7 @@ def test_float32_is_the_default(network, by_name):
     run = jax.jit(respond, static_argnames="precision")
     default, *others = (
         run.lower(network, INPUTS.stimulus, **options).as_text()
-        for options in ({}, *({"precision": name} for name in layers.PRECISIONS))
+        for options in ({}, *({"precision": name} for name in numerics.PRECISIONS))
     )
     assert [other == default for other in others] == [True, False, False]
 
@@ -141,7 +141,7 @@ def value_and_gradients(function, a, b, weight):
 def test_gradients_of_products(name, spec, a, b, out):
     """Whole numbers come out exactly; others are rounded in every one of the three products."""
     random = np.random.default_rng(0)
-    multiply = functools.partial(layers.product, spec, precision=name)
+    multiply = functools.partial(numerics.product, spec, precision=name)
     arrays = [whole_numbers(random, *shape) for shape in (a, b, out)]
     for shift, same in ((0, True), (1e-3, False)):
         shifted = [array + shift for array in arrays]
@@ -165,16 +165,16 @@ def test_gradients_of_convolutions(name, size, stride, pad):
             x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    ours = value_and_gradients(functools.partial(layers._convolve_2d, name, stride, pad), x, kernel, weight)
+    ours = value_and_gradients(functools.partial(convolution._convolve_2d, name, stride, pad), x, kernel, weight)
     jax.tree.map(np.testing.assert_array_equal, ours, value_and_gradients(formula, x, kernel, weight))
 
 
 def test_only_a_cpu_rounds_by_hand(monkeypatch):
     """An accelerator's products take float32 and round by themselves."""
     x = jnp.ones((2, 3))
-    multiply = functools.partial(layers.product, "ij,kj->ik", precision="tensorfloat32")
+    multiply = functools.partial(numerics.product, "ij,kj->ik", precision="tensorfloat32")
     assert "reduce_precision" in str(jax.make_jaxpr(lambda x: multiply(x, x))(x))
-    monkeypatch.setattr(layers, "on_cpu", lambda: False)
+    monkeypatch.setattr(numerics, "on_cpu", lambda: False)
     assert "reduce_precision" not in str(jax.make_jaxpr(lambda x: multiply(x, x))(x))
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fnn_jax.model import winograd
-from fnn_jax.model.layers import asked_precision, on_cpu, product
+from fnn_jax.model.numerics import asked_precision, on_cpu, product
 
 MAX_LOGIT = 40  # the exponential of any smaller number, and of its negative, is a float32, and so is their sum
 

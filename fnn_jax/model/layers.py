@@ -1,4 +1,4 @@
-"""Weight-normalised layers, the LSTM and the nonlinearities that the stages are built of.
+"""Weight-normalised layers and the nonlinearities that the stages are built of.
 
 Every layer is written for one stream. Its parameters may carry leading axes (the streams are stacked in front), which
 ``jax.lax.map`` or ``jax.vmap`` over the layer take away before it is called. Activations are channels-last.
@@ -7,12 +7,7 @@ Every layer is written for one stream. Its parameters may carry leading axes (th
 layer that is not folded gives the same numbers.
 """
 
-import contextlib
-import contextvars
-import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +16,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.model import winograd
+from fnn_jax.model.convolution import convolve, convolve_frames
+from fnn_jax.model.numerics import asked_precision, full_precision, on_cpu
 
 WEIGHT_NORM_EPS = 1e-5
-
-# What products of the core may be computed in, by the names that JAX has for it. Sums are float32 in all of them.
-PRECISIONS = {
-    "float32": jax.lax.Precision.HIGHEST,
-    "tensorfloat32": jax.lax.Precision.HIGH,  # 10 binary digits on NVIDIA GPUs, some 16 on TPUs
-    "bfloat16": jax.lax.Precision.DEFAULT,  # 7: the operands are bfloat16
-}
-
 # Each nonlinearity with the gain that gives unit variance to a standard normal input.
 _NONLINEARITIES = {
     "gelu": (lambda x: jax.nn.gelu(x, approximate=False), 1.7015043497085571),
@@ -39,71 +28,6 @@ _NONLINEARITIES = {
     "tanh": (jnp.tanh, 1.5939117670059204),
     "identity": (lambda x: x, 1.0),
 }
-
-
-def full_precision(function: Callable) -> Callable:
-    """Trace a function with matrix products and convolutions in full float32, whatever JAX's default on this device."""
-
-    @functools.wraps(function)
-    def wrapped(*args, **kwargs):
-        with jax.default_matmul_precision("highest"):
-            return function(*args, **kwargs)
-
-    return wrapped
-
-
-def asked_precision() -> str:
-    """The one of ``PRECISIONS`` that is set around the trace; float32 unless JAX's setting names another.
-
-    It is JAX's own setting because whatever JAX keeps of earlier traces is kept apart by it.
-    """
-    name = jax.config.jax_default_matmul_precision
-    return name if name in PRECISIONS else "float32"
-
-
-def product(spec: str, a: Array, b: Array, precision: str | None = None) -> Array:
-    """``jnp.einsum`` of two arrays in one of ``PRECISIONS``, by default the one that is asked for.
-
-    Rules for gradients name it: they are traced later, outside of what surrounded the forward pass.
-    """
-    precision = asked_precision() if precision is None else precision
-    if precision == "float32":
-        return jnp.einsum(spec, a, b, precision=PRECISIONS[precision])
-    return _fast_product(precision, spec, a, b)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _fast_product(precision, spec, a, b):
-    a, b = _as_operands(precision, a, b)
-    return jnp.einsum(spec, a, b, precision=PRECISIONS[precision], preferred_element_type=jnp.float32)
-
-
-def _fast_product_forward(precision, spec, a, b):
-    return _fast_product(precision, spec, a, b), _as_operands(precision, a, b)
-
-
-def _fast_product_backward(precision, spec, saved, g):
-    # The gradients are products in the same precision. By JAX's own rules g would stay as it is, and a product of
-    # float32 and bfloat16 is a slow one.
-    a, b = (operand.astype(g.dtype) for operand in saved)
-    inputs, out = spec.split("->")
-    first, second = inputs.split(",")
-    return (
-        _fast_product(precision, f"{out},{second}->{first}", g, b),
-        _fast_product(precision, f"{first},{out}->{second}", a, g),
-    )
-
-
-_fast_product.defvjp(_fast_product_forward, _fast_product_backward)
-
-
-def _as_operands(precision, *arrays):
-    if precision == "bfloat16":
-        return tuple(array.astype(jnp.bfloat16) for array in arrays)
-    if precision == "tensorfloat32" and on_cpu():
-        # A CPU has no TF32. Rounded by hand, and slower than float32, it shows what an accelerator would give.
-        return tuple(jax.lax.reduce_precision(array, exponent_bits=8, mantissa_bits=10) for array in arrays)
-    return arrays
 
 
 class Buffer(nnx.Variable):
@@ -258,7 +182,7 @@ class Conv(WeightNormed):
         fits = temporal == winograd.TAPS and frames >= len(winograd.FOUR.outputs) and self.padding == "zero"
         # With another precision a CPU is to show the errors of the formulation that accelerators take.
         if fits and on_cpu() and asked_precision() == "float32":
-            return self._add_bias(_convolve_frames(x, kernel, self.groups))
+            return self._add_bias(convolve_frames(x, kernel, self.groups))
         # The window of frames goes into the channels of a 2-D convolution, and the groups are convolved one by one: on
         # a CPU that is 4 to 10 times faster than a 3-D or a grouped convolution.
         kernel = jnp.moveaxis(kernel, 0, 2).reshape(spatial, spatial, -1, kernel.shape[-1])
@@ -267,103 +191,11 @@ class Conv(WeightNormed):
         outputs = []
         for inputs, weight in zip(group_inputs, group_kernels, strict=True):
             window = jnp.concatenate([inputs[t : t + frames] for t in range(temporal)], axis=-1)
-            outputs.append(_convolve(window, weight, self.stride, self.padding))
+            outputs.append(convolve(window, weight, self.stride, self.padding))
         return self._add_bias(jnp.concatenate(outputs, axis=-1))
 
     def _add_bias(self, y):
         return y if self.bias is None else y + self.bias[...].reshape(1, 1, 1, -1)
-
-
-_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
-
-
-@contextlib.contextmanager
-def traced_for(platform: str) -> Iterator[None]:
-    """Trace, inside the block, for another platform than that of this process: for exports.
-
-    What JAX traced before stays as it is: hand ``jax.jit`` a new function.
-    """
-    token = _platform.set(platform)
-    try:
-        yield
-    finally:
-        _platform.reset(token)
-
-
-def on_cpu() -> bool:
-    """Whether the formulation that is fast on a CPU is asked for; all formulations give the same numbers."""
-    return (_platform.get() or jax.default_backend()) == "cpu"
-
-
-def _convolve_frames(x, kernel, groups):
-    """Convolution over three frames, zero-padded in space, by products of transformed frames; see ``winograd``."""
-    made = len(winograd.FOUR.outputs)
-    frames = x.shape[0] - winograd.TAPS + 1
-    if fill := -frames % made:
-        x = jnp.concatenate([x, jnp.zeros((fill, *x.shape[1:]), x.dtype)])
-    # Without the barriers XLA computes what leads to x anew for each transformed frame, and the kernels in an order for
-    # which it has no fast code: 58 ms a frame instead of 23.
-    x = jax.lax.optimization_barrier(x)
-    inputs = jax.lax.optimization_barrier(winograd.transform(winograd.FOUR.inputs, winograd.windows(x, 0, made)))
-    kernels = jax.lax.optimization_barrier(winograd.transform(winograd.FOUR.kernel, kernel))
-    outputs = []
-    for group in range(groups):
-        products = [
-            _convolve(jnp.split(a, groups, axis=-1)[group], jnp.split(k, groups, axis=-1)[group], 1, "zero")
-            for a, k in zip(inputs, kernels, strict=True)
-        ]
-        outputs.append(winograd.interleave(winograd.transform(winograd.FOUR.outputs, products), 0))
-    return jax.lax.optimization_barrier(jnp.concatenate(outputs, axis=-1))[:frames]
-
-
-def _convolve(x, kernel, stride, padding):
-    size = kernel.shape[0]
-    if size == stride == 1:
-        return product("thwi,io->thwo", x, kernel[0, 0])
-    precision, pad = asked_precision(), size // 2 if padding == "zero" else 0
-    if stride > 1 and precision == "float32":  # JAX's own rule for the gradient is as fast, once in the network
-        return _convolution(precision, x, kernel, pad, stride=stride)
-    return _convolve_2d(precision, stride, pad, x, kernel)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _convolve_2d(precision, stride, pad, x, kernel):
-    """The steps fit the image: no rows or columns are left over."""
-    return _convolution(precision, x, kernel, pad, stride=stride)
-
-
-def _convolution(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel_spacing=1):
-    dtype = x.dtype
-    x, kernel = _as_operands(precision, x, kernel)
-    # Zeros are left to the convolution: padded by hand it runs 5 times slower on a CPU.
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        [(pad, pad)] * 2,
-        (input_spacing, input_spacing),
-        (kernel_spacing, kernel_spacing),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=PRECISIONS[precision],
-        preferred_element_type=dtype,
-    )
-
-
-def _convolve_2d_forward(precision, stride, pad, x, kernel):
-    return _convolve_2d(precision, stride, pad, x, kernel), (x, kernel)
-
-
-def _convolve_2d_backward(precision, stride, pad, saved, g):
-    # The gradients are convolutions again. XLA derives the same ones, but inside a loop it leaves their operands in an
-    # order for which it has no fast code on a CPU: 20 times slower. The barriers keep the order that is written here.
-    x, kernel = saved
-    flipped = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2))
-    x, g_as_kernel = jax.lax.optimization_barrier((x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)))
-    on_kernel = _convolution(precision, x, g_as_kernel, pad, kernel_spacing=stride).transpose(1, 2, 0, 3)
-    return _convolution(precision, g, flipped, kernel.shape[0] - 1 - pad, input_spacing=stride), on_kernel
-
-
-_convolve_2d.defvjp(_convolve_2d_forward, _convolve_2d_backward)
 
 
 class Linear(WeightNormed):
@@ -422,65 +254,6 @@ class InterGroup(WeightNormed):
         # Block (o, i) of the full map is block i of row o, or i - 1 past the diagonal.
         blocks = kernel[out, np.clip(np.where(into < out, into, into - 1), 0, groups - 2)]
         return jnp.where((out == into)[..., None, None], 0, blocks)
-
-
-class LstmState(NamedTuple):
-    """Hidden and cell state of an LSTM on vectors."""
-
-    hidden: Float[Array, "*batch features"]
-    cell: Float[Array, "*batch features"]
-
-
-class LstmNoise(NamedTuple):
-    """Dropout masks of an LSTM's input and hidden state."""
-
-    inputs: Float[Array, "*batch features"]
-    hidden: Float[Array, "*batch features"]
-
-
-class Lstm(nnx.Module):
-    """LSTM on vectors with weight-normalised gates."""
-
-    def __init__(self, in_features: int, features: int, *, streams: tuple[int, ...] = (), dropout: float = 0.0):
-        self.features, self.dropout = (in_features, features), dropout
-
-        def gate(bias):
-            return Linear(in_features + features, features, streams=streams, bias=bias)
-
-        self.input_gate = gate(-1.0)
-        self.forget_gate = gate(1.0)
-        self.candidate = gate(0.0)
-        self.output_gate = gate(0.0)
-
-    def init_state(self) -> LstmState:
-        zeros = jnp.zeros(self.features[1], self.input_gate.weight.dtype)
-        return LstmState(zeros, zeros)
-
-    def draw_noise(self, key: Array) -> LstmNoise | None:
-        if not self.dropout:
-            return None
-        pairs = zip(jax.random.split(key), self.features, strict=True)
-        return LstmNoise(*(dropout_mask(k, self.dropout, size, self.input_gate.weight.dtype) for k, size in pairs))
-
-    def __call__(
-        self, state: LstmState, inputs: Float[Array, "time in_features"], noise: LstmNoise | None = None
-    ) -> tuple[LstmState, Float[Array, "time features"]]:
-        """Run over time."""
-        gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
-        kernel = jnp.concatenate([gate.kernel() for gate in gates], axis=-1)
-        bias = jnp.concatenate([gate.row_bias() for gate in gates], axis=-1)[0]
-        if noise is not None:
-            inputs = inputs * noise.inputs[None]
-
-        def step(state, x):
-            i, f, g, o = jnp.split(jnp.concatenate([x, state.hidden]) @ kernel + bias, 4)
-            cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-            hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
-            if noise is not None:
-                hidden = hidden * noise.hidden
-            return LstmState(hidden, cell), hidden
-
-        return jax.lax.scan(step, state, inputs)
 
 
 def dropout_mask(key: Array, rate: float, channels: int, dtype) -> Float[Array, "channels"]:

@@ -5,7 +5,8 @@ from jaxtyping import Array, Float
 
 from fnn_jax.model.alternatives.flat_lstm import FlatLstm, SigmoidLstm
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import Linear, Lstm, LstmNoise, LstmState, nonlinearity
+from fnn_jax.model.layers import Linear, nonlinearity
+from fnn_jax.model.lstm import Lstm, LstmNoise, LstmState
 
 
 class MlpLstm(nnx.Module):

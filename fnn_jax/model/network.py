@@ -21,16 +21,10 @@ from jaxtyping import Array, Float, UInt8
 from fnn_jax.common.checks import integer, one_of, shown
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
-from fnn_jax.model.layers import (
-    PRECISIONS,
-    LstmNoise,
-    LstmState,
-    draw_weights,
-    fold_weight_norm,
-    full_precision,
-    on_cpu,
-)
+from fnn_jax.model.layers import draw_weights, fold_weight_norm
+from fnn_jax.model.lstm import LstmNoise, LstmState
 from fnn_jax.model.modulation import MODULATION
+from fnn_jax.model.numerics import PRECISIONS, full_precision, on_cpu
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
 

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.model import geometry
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import Buffer, Linear, dropout_mask, full_precision, nonlinearity
+from fnn_jax.model.layers import Buffer, Linear, dropout_mask, nonlinearity
+from fnn_jax.model.numerics import full_precision
 from fnn_jax.model.pixels import PIXELS
 
 # What lies outside the monitor: dark, as in the released model's default, or the monitor's border extended.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fnn_jax.model.geometry import bilinear_corners, sample_bilinear
-from fnn_jax.model.layers import on_cpu
+from fnn_jax.model.numerics import on_cpu
 
 
 def weighted_samples(

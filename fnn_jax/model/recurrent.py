@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
-from fnn_jax.model.layers import Conv, InterGroup, dropout_mask, product
+from fnn_jax.model.layers import Conv, InterGroup, dropout_mask
+from fnn_jax.model.numerics import product
 
 
 class RecurrentState(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import boolean, integer, is_number, mapping, one_of, shown
-from fnn_jax.model.layers import PRECISIONS
+from fnn_jax.model.numerics import PRECISIONS
 
 MISSING = ("mean", "drop", "error")
 TRACES = ("perspective", "modulation")

@@ -12,7 +12,8 @@ from flax import nnx
 from tolerances import assert_close
 
 from fnn_jax.convert.keys import CONV, GATES, LINEAR, SAME
-from fnn_jax.model.layers import Conv, InterGroup, Linear, Lstm, LstmState, fold_weight_norm, nonlinearity
+from fnn_jax.model.layers import Conv, InterGroup, Linear, fold_weight_norm, nonlinearity
+from fnn_jax.model.lstm import Lstm, LstmState
 
 SHAPES = json.loads((Path(__file__).parent / "golden" / "elements.json").read_text())
 

@@ -6,7 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import Linear, Lstm, LstmNoise, LstmState
+from fnn_jax.model.layers import Linear
+from fnn_jax.model.lstm import Lstm, LstmNoise, LstmState
 
 
 class FlatLstm(nnx.Module):
