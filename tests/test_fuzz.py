@@ -53,7 +53,12 @@ def nothing_is_computed(monkeypatch):
     def compute(*arguments, **options):
         raise AssertionError("a wrong argument got as far as the work")
 
-    for name in ("twin.compiled_rollout", "screen.run.Predictor", "synthesis.run.Problem", "training.run.Steps"):
+    for name in (
+        "twin.twin.compiled_rollout",
+        "screen.screen.Predictor",
+        "synthesis.optimisation.Problem",
+        "training.loop.Steps",
+    ):
         monkeypatch.setattr(f"fnn_jax.{name}", compute)
 
 

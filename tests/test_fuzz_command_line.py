@@ -51,8 +51,13 @@ def nothing_is_computed(monkeypatch):
     def compute(*arguments, **options):
         raise AssertionError("a wrong argument got as far as the work")
 
-    names = ("twin.compiled_rollout", "screen.run.Predictor", "synthesis.run.Problem", "training.run._Loop")
-    for name in (*names, "data.command.make_example"):
+    names = (
+        "twin.twin.compiled_rollout",
+        "screen.screen.Predictor",
+        "synthesis.optimisation.Problem",
+        "training.loop._Loop",
+    )
+    for name in (*names, "cli.data.make_example"):
         monkeypatch.setattr(f"fnn_jax.{name}", compute)
 
 

@@ -1,16 +1,69 @@
-"""What ``fnn-jax evaluate`` does."""
+"""``fnn-jax evaluate``: how well a twin predicts repeated presentations."""
 
 import argparse
 import sys
 
 from fnn_jax import microns
-from fnn_jax.cli.prediction import use_all_cores
+from fnn_jax.cli.options import PRECISION, TAG_HELP, TAGS, path_name, use_all_cores
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.evaluation.measures import FILES, MEASURES, check_output, evaluate
 from fnn_jax.twin.compilation import enable_compilation_cache
 
 
-def evaluate_twin(options: argparse.Namespace) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Predicts every repeat of every video from its own frames and behaviour, and compares with what "
+        "was recorded: cc_abs, cc_max, cc_norm, FEVE, single-trial correlation, oracle. Writes OUT/units.csv (a row "
+        "for each unit), videos.csv (each video and unit), settings.json and summary.png, .pdf: docs/evaluation.md."
+    )
+    parser.add_argument(
+        "twin", metavar="TWIN", type=path_name, help="folder of weights, as --directory of the other verbs"
+    )
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        type=path_name,
+        help="folder with {stimuli,perspectives,modulations,units}/VIDEO/REPEAT.npy",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=path_name,
+        default="evaluation",
+        help="folder to write (default: %(default)s)",
+    )
+    parser.add_argument("--scan", metavar="8-5", help="may be left out where TWIN holds one scan")
+    parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
+    parser.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+    parser.add_argument(
+        "--no-behaviour",
+        dest="behaviour",
+        action="store_false",
+        help="zeros instead of the recorded pupil and treadmill",
+    )
+    parser.add_argument(
+        "--burn-in",
+        type=int,
+        default=10,
+        metavar="N",
+        help="first frames of each video that do not count (%(default)s)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("mean", "error"),
+        default="mean",
+        help="behaviour that is NaN: put 0, the mean of z-scored traces, or refuse it (%(default)s)",
+    )
+    parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
+    parser.add_argument("--precision", **PRECISION)
+    parser.add_argument("--batch-size", type=int, metavar="N", help="repeats at once; default: from the memory at hand")
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
     """Evaluate, print medians, write the folder of results."""
     output = check_output(options.output, options.overwrite)
     use_all_cores()

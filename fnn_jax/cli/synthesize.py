@@ -1,4 +1,4 @@
-"""What ``fnn-jax synthesize`` does."""
+"""``fnn-jax synthesize``: the stimuli that units respond to most."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from fnn_jax import microns
-from fnn_jax.cli.prediction import use_all_cores
+from fnn_jax.cli.options import FORMS, add_weights, path_name, use_all_cores
 from fnn_jax.common.checks import number
 from fnn_jax.common.files import whole_file
 from fnn_jax.demo import panned_photograph
@@ -18,13 +18,44 @@ from fnn_jax.stimuli.movie import as_levels, save_movie
 from fnn_jax.stimuli.natural import video
 from fnn_jax.synthesis import objectives, parameterisations, penalties
 from fnn_jax.synthesis.figures import draw_target
-from fnn_jax.synthesis.optimisation import synthesize as run
+from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.twin.twin import Twin
 
 DIRECTIONS = range(0, 360, 45)
 
 
-def synthesize(options: argparse.Namespace) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Optimises a video for each unit, by gradients to its pixels. Writes OUT/result.npz (frames, "
+        "losses, responses), table.csv, and for each unit a .mp4, a .gif and a figure that compares it with gratings "
+        "and natural clips. Killed and started again, it goes on where it was. See docs/synthesis.md."
+    )
+    add_weights(parser)
+    parser.add_argument("--units", nargs="+", type=int, metavar="ID", required=True, help="readout_id of each")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="of each video (%(default)s)")
+    parser.add_argument("--static", action="store_true", help="one image, shown for all frames")
+    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the optimiser (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=0.05, metavar="X", help="of Adam (%(default)s)")
+    parser.add_argument("--contrast", type=float, metavar="X", help="fixed root-mean-square contrast, such as 0.2")
+    parser.add_argument("--smooth", type=float, default=1e-4, metavar="X", help="weight of roughness (%(default)s)")
+    parser.add_argument("--burn-in", type=int, default=10, metavar="N", help="frames that do not count (%(default)s)")
+    parser.add_argument(
+        "--objective",
+        choices=("excite", "inhibit"),
+        default="excite",
+        help="the largest or the smallest responses (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first stimulus (%(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="units at once; default: from the memory at hand")
+    parser.add_argument(
+        "--clips", nargs="+", type=path_name, metavar="VIDEO", help=f"natural clips to compare with ({FORMS})"
+    )
+    parser.add_argument("--no-comparison", action="store_true", help="no figures")
+    parser.add_argument("-o", "--output", metavar="OUT", type=path_name, required=True, help="folder to write")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
     """A video for each unit, its figure, and a table."""
     output = Path(options.output).expanduser()
     learning_rate = number("--learning-rate", options.learning_rate, above=0)
@@ -36,7 +67,7 @@ def synthesize(options: argparse.Namespace) -> None:
         parameterisation = parameterisations.normalised(parameterisation, mean=0.5, contrast=options.contrast)
     roughness = penalties.roughness(temporal_std=0.0 if options.static else 1.0)
     clips = {Path(path).name: video(Display.of(twin), path).frames for path in options.clips or ()}
-    found = run(
+    found = synthesize(
         twin,
         options.units,
         {"excite": objectives.excitation, "inhibit": objectives.inhibition}[options.objective](),

@@ -1,4 +1,4 @@
-"""What ``fnn-jax train`` does."""
+"""``fnn-jax train``: a twin of your own recording."""
 
 import argparse
 import contextlib
@@ -10,15 +10,41 @@ import jax
 import pandas as pd
 
 from fnn_jax import microns
-from fnn_jax.cli.prediction import use_all_cores
+from fnn_jax.cli.options import path_name, use_all_cores
 from fnn_jax.data.training import TrainingData
 from fnn_jax.training.config import Job, read_job
-from fnn_jax.training.loop import train as run
+from fnn_jax.training.loop import train
 from fnn_jax.training.result import BEST, LAST, Training
 from fnn_jax.twin.compilation import enable_compilation_cache
 
 
-def train(options: argparse.Namespace) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Trains a twin as CONFIG says: a .toml file (docs/training.md), or the config.yaml of the released "
+        "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv and objectives.png. Killed "
+        "at any moment and started again, it goes on from its last checkpoint, to the same result."
+    )
+    parser.add_argument("config", metavar="CONFIG", type=path_name, help=".toml, or a released .yaml")
+    parser.add_argument("-o", "--out", metavar="OUT", type=path_name, help="folder to write; default: that of CONFIG")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="entries of the recipe, such as epochs=20 precision=bfloat16; a name that does not exist lists them",
+    )
+    parser.add_argument(
+        "--accept-scaling", action="store_true", help="traces need not be z-scored, nor responses divided by their mean"
+    )
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=10, metavar="M", help="besides after each epoch (%(default)s)"
+    )
+    parser.add_argument("--distributed", action="store_true", help="one of several processes that train together")
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
     """Train as a file says, and say what came out."""
     job = read_job(options.config, _changes(options.set), options.out)
     if options.keep_compiled:
@@ -33,7 +59,7 @@ def train(options: argparse.Namespace) -> None:
     print(*data.values(), sep="\n")
     if start is not None:
         print(f"starting from {start!r}: {', '.join(job.recipe.transfer)}")
-    training = run(
+    training = train(
         data,
         job.out,
         start,

@@ -1,4 +1,4 @@
-"""What ``fnn-jax tune`` does."""
+"""``fnn-jax tune``: tuning and receptive fields of units: tables and figures."""
 
 import argparse
 import inspect
@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.cli.prediction import behaviour, common_options, load_twins, use_all_cores
+from fnn_jax.cli.options import (
+    add_prediction,
+    add_weights,
+    behaviour,
+    common_options,
+    load_twins,
+    path_name,
+    use_all_cores,
+)
 from fnn_jax.physiology import figures
 from fnn_jax.physiology.protocol import Protocol, Result, save_result
 from fnn_jax.physiology.protocols import PROTOCOLS, readout_center
@@ -20,7 +28,43 @@ from fnn_jax.twin.twin import Twin
 BEST = {"direction": "r2", "contrast": "r2", "noise": "r2", "dots": "on_r2"}  # which units' pages are drawn
 
 
-def tune(options: argparse.Namespace) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Shows the stimuli of a protocol to one or several scans and measures every unit. Writes "
+        "OUT/units.csv and .parquet (a row for each unit, with the published names of columns), conditions.csv (what "
+        "was shown), arrays.npz (curves or fields), figures as .png and .pdf, and screen.zarr, the responses: killed "
+        "and started again, it goes on there. See docs/physiology.md."
+    )
+    parser.add_argument(
+        "--protocol",
+        required=True,
+        choices=("direction", "frequency", "size", "contrast", "surround", "dots", "noise"),
+        help="direction: OSI, DSI, gOSI, gDSI; frequency: spatial x temporal; size, contrast, surround: of gratings; "
+        "dots, noise: receptive fields",
+    )
+    add_weights(parser, several=True)
+    parser.add_argument("-o", "--output", metavar="OUT", type=path_name, required=True, help="folder to write")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        metavar="NAME=VALUE",
+        default=[],
+        help="parameters of the protocol, such as movies=4 duration_s=15 center=[10,-5]; a name that does not exist "
+        "lists them",
+    )
+    parser.add_argument(
+        "--geometry",
+        choices=("spherical", "flat"),
+        default="spherical",
+        help="degrees as the eye sees them (of the first scan), or as many to every pixel (%(default)s)",
+    )
+    parser.add_argument("--reports", type=int, metavar="N", default=6, help="pages of single units (%(default)s)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="movies at once; default: from the memory at hand")
+    add_prediction(parser, videos=False)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
     """Show a protocol, measure, write tables and figures."""
     output = Path(options.output).expanduser()
     if output.exists() and not output.is_dir():

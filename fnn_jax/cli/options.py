@@ -1,0 +1,142 @@
+"""What several verbs understand, and what they make of it."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+import jax
+
+from fnn_jax import microns
+from fnn_jax.common import checks
+from fnn_jax.common.arrays import read_array
+from fnn_jax.common.directories import cache_directory
+from fnn_jax.microns.cache import Cache, is_cache
+from fnn_jax.microns.release import MICRONS
+from fnn_jax.twin import Twin
+from fnn_jax.twin.compilation import enable_compilation_cache
+from fnn_jax.weights.store import Store, is_store
+from fnn_jax.weights.units import QUALITY
+
+MOST_CPU_DEVICES = 4  # each has its own copy of the weights; more were not measured
+TAGS = tuple(MICRONS.weights)
+TAG_HELP = "which published weights; ori-trained are those trained further on oriented stimuli"
+CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
+PRECISION = {
+    "choices": ("float32", "tensorfloat32", "bfloat16"),
+    "default": "float32",
+    "help": "the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
+}
+FORMS = "mp4, avi, mov, mkv, webm, gif, npy, npz, zarr, or a folder of images"
+
+
+def path_name(text: str) -> str:
+    """A name that a file can have; which ones there are, the verbs say."""
+    try:
+        checks.path("it", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def unit_name(text: str) -> int | str:
+    return text if text in QUALITY else int(text)
+
+
+def add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """The options of every verb that needs weights."""
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        type=path_name,
+        help=f"folder of weights: of fnn-jax download or fnn-jax convert, or the published files ({CACHE_HELP})",
+    )
+    rest = ", several of them, or 'all' that are here" if several else ""
+    parser.add_argument(
+        "--scan",
+        metavar="8-5",
+        nargs="+" if several else None,
+        help=f"session and scan{rest}; may be left out where the folder holds one scan",
+    )
+    parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
+
+
+def add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None:
+    """What predictions of all kinds understand; ``videos``: also those of videos of any size and length."""
+    parser.add_argument(
+        "--units",
+        nargs="+",
+        type=unit_name,
+        metavar="ID",
+        help="only these units, by readout_id, or 'reliable', 'oriented': by published properties (docs/units.md)",
+    )
+    if videos:
+        parser.add_argument(
+            "--fit",
+            choices=("crop", "pad", "stretch"),
+            default="crop",
+            help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
+        )
+    parser.add_argument(
+        "--perspectives",
+        metavar="NPY",
+        type=path_name,
+        help="z-scored pupil position (x, y), [T, 2] or [2]; default zeros",
+    )
+    parser.add_argument(
+        "--modulations",
+        metavar="NPY",
+        type=path_name,
+        help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
+    )
+    parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
+    parser.add_argument("--precision", **PRECISION)
+    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
+
+
+def load_twins(options: argparse.Namespace, scans: Sequence[str | None]) -> list[Twin]:
+    if options.keep_compiled:
+        enable_compilation_cache()
+    if list(scans) == ["all"]:
+        scans = _all_scans(options)
+    twins = [microns.load(options.directory, scan, weights=options.weights) for scan in scans]
+    quality = [unit for unit in options.units or () if unit in QUALITY]
+    numbers = [unit for unit in options.units or () if unit not in QUALITY]
+    if quality:
+        where = {} if options.weights is None else {"weights": options.weights}
+        if options.directory is not None and is_cache(options.directory):
+            where["directory"] = options.directory
+        table = microns.units([twin.name for twin in twins], quality=quality, **where)
+        twins = [twin.select(table) for twin in twins]
+    if numbers:
+        twins = [twin.select(numbers) for twin in twins]
+    return twins
+
+
+def _all_scans(options: argparse.Namespace) -> Sequence[str]:
+    directory = cache_directory(options.directory)
+    if is_store(directory):
+        return Store(directory).scans()
+    scans = Cache(directory).scans(options.weights or "default")
+    if not scans:
+        raise ValueError(f"--scan is all, but {directory} holds none. Download them: fnn-jax download")
+    return list(scans)
+
+
+def common_options(options: argparse.Namespace) -> dict:
+    return {"periphery": options.periphery, "precision": options.precision, "progress": sys.stderr.isatty() or None}
+
+
+def behaviour(options: argparse.Namespace) -> dict:
+    named = {"perspectives": options.perspectives, "modulations": options.modulations}
+    return {name: read_array(f"--{name}", path) for name, path in named.items() if path is not None}
+
+
+def use_all_cores() -> None:
+    """Let a screen on a CPU show a video on each core: JAX's own threads leave a part of them idle (docs/speed.md)."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX is in use already, and has its devices
+        jax.config.update("jax_num_cpu_devices", min(MOST_CPU_DEVICES, cores))
