@@ -11,10 +11,11 @@ from flax import nnx
 
 from fnn_jax import microns
 from fnn_jax.common.files import whole_file
+from fnn_jax.common.rate import HZ
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
-from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import Twin
 from fnn_jax.weights.store import save_network
 
 NUM_UNITS = 60
@@ -78,7 +79,7 @@ def random_network(config: NetworkConfig, seed: int = 0) -> Network:
 
 def black_gray_white() -> np.ndarray:
     """A second each of black, gray and white, uint8 ``[90, 144, 256]``: the example of the released package."""
-    levels = np.repeat(np.array([0, 128, 255], np.uint8), FRAMES_PER_SECOND)
+    levels = np.repeat(np.array([0, 128, 255], np.uint8), HZ)
     return np.broadcast_to(levels[:, None, None], (len(levels), 144, 256))
 
 
@@ -89,7 +90,7 @@ def panned_photograph(seconds: int = 3) -> np.ndarray:
     with cbook.get_sample_data("grace_hopper.jpg") as file:
         colour = image.imread(file, format="jpg")
     photograph = (colour @ [0.299, 0.587, 0.114])[:500, 40:440].round().astype(np.uint8)
-    frames = seconds * FRAMES_PER_SECOND
+    frames = seconds * HZ
     across = np.linspace(0, photograph.shape[1] - 256, frames).round().astype(int)
     down = np.linspace(0, photograph.shape[0] - 144, frames).round().astype(int)
     return np.stack([photograph[y : y + 144, x : x + 256] for x, y in zip(across, down, strict=True)])
@@ -111,17 +112,17 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
         for column, frame in enumerate(shown):
             axes = part.add_subplot(grid[0, column])
             axes.imshow(video[frame], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(f"{frame / FRAMES_PER_SECOND:.1f} s", fontsize=8)
+            axes.set_title(f"{frame / HZ:.1f} s", fontsize=8)
             axes.set_xticks([])
             axes.set_yticks([])
         axes = part.add_subplot(grid[1, :])
-        time_s = np.arange(len(video)) / FRAMES_PER_SECOND
+        time_s = np.arange(len(video)) / HZ
         for unit in units:
             axes.plot(time_s, responses[name][:, unit], linewidth=1, label=f"unit {unit}")
         axes.plot(
             time_s, responses[name].mean(1), color="black", linewidth=2.5, label=f"mean of {twin.num_units} units"
         )
-        axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / FRAMES_PER_SECOND))
+        axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / HZ))
         axes.set_title(name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(units) + 1, frameon=False)

@@ -7,13 +7,14 @@ import numpy as np
 from flax import nnx
 
 from fnn_jax.common.files import whole_directory
+from fnn_jax.common.rate import HZ
 from fnn_jax.data.recordings import BEHAVIOUR, EYE, RESPONSES, STIMULI
 from fnn_jax.demo import random_network
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.noise import pink_noise
-from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import Twin
 
 LABEL = "example of random weights"
 LOG_RATE_MEAN, LOG_RATE_STD = -0.3, 0.7
@@ -61,7 +62,7 @@ def make_example(
         FileExistsError: the folder is there already.
         ValueError: numbers that are too small.
     """
-    frames = round(seconds * FRAMES_PER_SECOND)
+    frames = round(seconds * HZ)
     for name, value, least in (("num_units", num_units, 1), ("trials", trials, 5), ("seconds", seconds, 1.0)):
         if value < least:
             raise ValueError(f"{name} is {value}; expected at least {least}.")
@@ -102,7 +103,7 @@ def _hidden_twin(num_units: int, seed: int) -> Twin:
     eye[...] = 0.01 * random.standard_normal(eye.shape).astype(np.float32)
     linear[...] = 0.5 * random.standard_normal(linear.shape).astype(np.float32)
     network.readout.position.spread[...] = 0 * network.readout.position.spread[...]
-    frames = 10 * FRAMES_PER_SECOND
+    frames = 10 * HZ
     video, traces = _video(network.config, frames, random), _traces(frames, random)
 
     # Maps of the core that vary as much as those of a trained one, so that a readout is learned in minutes.
@@ -131,7 +132,7 @@ def _video(config: NetworkConfig, frames: int, random: np.random.Generator) -> n
     display = Display.in_pixels(config.stimulus_height, config.stimulus_width)
     scenes = [
         pink_noise(display, duration_s=1.0, contrast=0.3, seed=int(random.integers(2**31))).frames
-        for _ in range(-(-frames // FRAMES_PER_SECOND))
+        for _ in range(-(-frames // HZ))
     ]
     return np.concatenate([np.asarray(scene) for scene in scenes])[:frames]
 

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fnn_jax.common.rate import HZ
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.data.recordings import ARRAYS, RESPONSES, DataError
 from fnn_jax.data.training import FOLDERS, TrainingData, windows_without
-
-HZ = 30
 
 
 class Report(NamedTuple):

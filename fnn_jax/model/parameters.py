@@ -27,6 +27,13 @@ def is_core(name: str) -> bool:
     return name.startswith("core.")
 
 
+def unit_axis(name: str) -> int | None:
+    """The axis of a parameter that counts the units; None: it does not belong to single units."""
+    if name.startswith("readout.feature."):
+        return 1  # the first one counts the streams
+    return 0 if name.startswith("readout.") else None
+
+
 def split_core(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What belongs to the core, and the rest."""
     core = {name: value for name, value in named.items() if is_core(name)}

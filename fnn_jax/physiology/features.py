@@ -11,8 +11,9 @@ import xarray
 from tqdm.auto import tqdm
 
 from fnn_jax.common.files import whole_directory
+from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.movie import Movie
-from fnn_jax.twin.twin import FRAMES_PER_SECOND, Twin
+from fnn_jax.twin.twin import Twin
 
 POOLS = {"mean": jnp.mean, "max": jnp.max}
 DIMENSIONS = {  # of each feature, without time; the others are maps
@@ -71,7 +72,7 @@ def record_features(
     def chunks():
         outputs = twin.chunks(frames, inner, perspectives, modulations, periphery=periphery)
         total = len(frames)
-        quiet = not progress if progress is not None else (None if total >= 20 * FRAMES_PER_SECOND else True)
+        quiet = not progress if progress is not None else (None if total >= 20 * HZ else True)
         with tqdm(total=total, unit="frame", desc="features", disable=quiet) as bar:
             for part, output in outputs:
                 if output.responses.shape[1] != 1:

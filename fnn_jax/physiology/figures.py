@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.figures import new_figure, save_figure
+from fnn_jax.common.rate import HZ
 from fnn_jax.physiology.protocol import Result
 from fnn_jax.physiology.von_mises import von_mises_curve
-from fnn_jax.stimuli.display import HZ
 
 BLUE, RED, GRAY = "#2b6cb0", "#c53030", "#718096"
 RESPONSE = "mean response per frame"

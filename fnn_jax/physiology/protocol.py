@@ -10,6 +10,7 @@ import pandas as pd
 import xarray
 
 from fnn_jax.common.files import whole_file
+from fnn_jax.common.rate import HZ
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import Movie, frame_spans
@@ -85,7 +86,7 @@ class Protocol:
             raise ValueError(f"an interval begins within the first {BURN_IN} frames of its movie, the burn-in.")
 
     def __repr__(self) -> str:
-        seconds = self.num_frames / 30
+        seconds = self.num_frames / HZ
         return f"Protocol({self.name}: {len(self)} movies, {len(self.conditions)} intervals, {seconds:.4g} s in all)"
 
     @property

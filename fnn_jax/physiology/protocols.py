@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import curves, receptive_fields, tuning
 from fnn_jax.physiology.protocol import Measured, Protocol
 from fnn_jax.physiology.von_mises import direction_selectivity
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.dots import gaussian_dots
 from fnn_jax.stimuli.gratings import center_surround, combinations, gratings
 from fnn_jax.stimuli.monet import monet2

@@ -17,11 +17,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
 from fnn_jax.screen.reduction import RUNNING
 from fnn_jax.screen.source import Loaded
 from fnn_jax.twin import sizes
-from fnn_jax.twin.twin import Twin, compiled_rollout, fold
+from fnn_jax.twin.rollout import compiled_rollout, fold
+from fnn_jax.twin.twin import Twin
 
 IN_FLIGHT = 2  # batches that are dispatched before the results of the first are waited for
 
@@ -226,8 +227,7 @@ def _with_units(network: Network, num_units: int) -> Network:
         return network
     arrays = named_parameters(network)
     for name, array in arrays.items():
-        if name.startswith("readout."):
-            axis = 1 if name.startswith("readout.feature.") else 0
+        if (axis := unit_axis(name)) is not None:
             arrays[name] = jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
     config = NetworkConfig.from_dict(network.config.to_dict() | {"num_units": num_units})
     return network_from_parameters(config, arrays)

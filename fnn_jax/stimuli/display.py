@@ -17,8 +17,6 @@ import numpy as np
 from fnn_jax.common.checks import integer, shown
 from fnn_jax.model import geometry
 
-HZ = 30  # frames per second of the network
-
 
 def namespace(*values: Any) -> Any:
     """``jax.numpy`` where a value is a JAX array, else ``numpy``, which computes in float64."""

@@ -7,7 +7,8 @@ import pandas as pd
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, number, numbers, one_of, point, sequence
-from fnn_jax.stimuli.display import HZ, Display, require_display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.gratings import combinations, in_order
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in, one_after_another
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, number, numbers, one_of, sequence, shown
-from fnn_jax.stimuli.display import HZ, Display, namespace, require_display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display, namespace, require_display
 from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
 
 WAVEFORMS = ("sine", "square")

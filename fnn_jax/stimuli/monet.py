@@ -11,7 +11,8 @@ import pandas as pd
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, number, numbers, sequence
-from fnn_jax.stimuli.display import HZ, Display, require_display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.gratings import check_frequencies
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in
 

@@ -12,7 +12,7 @@ import pandas as pd
 from fnn_jax.common import checks
 from fnn_jax.common.checks import LARGEST, number
 from fnn_jax.common.files import whole_file
-from fnn_jax.stimuli.display import HZ
+from fnn_jax.common.rate import HZ
 
 TIE = 1e-6  # of a gray level: what lies half-way between two levels becomes the upper one on every machine
 

@@ -5,7 +5,8 @@ import pandas as pd
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import number, one_of
-from fnn_jax.stimuli.display import HZ, Display, require_display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.movie import Movie, as_levels, frames_in
 
 
@@ -113,5 +114,12 @@ def _checks(display, check, rate_hz, duration_s, seed, levels, **shown):
         large = small.repeat(size, axis=1).repeat(size, axis=2)[:, : display.height, : display.width]
         return large.repeat(hold, axis=0)[:frames]
 
-    interval = {"onset_s": 0.0, "offset_s": frames / HZ, "check_px": size, "rate_hz": rate_hz, "seed": seed, **shown}
+    interval = {
+        "onset_s": 0.0,
+        "offset_s": frames / HZ,
+        "check_px": size,
+        "rate_hz": rate_hz,
+        "seed": seed,
+        **shown,
+    }
     return Movie(make, frames, pd.DataFrame([interval]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fnn_jax.common.checks import integer
 from fnn_jax.common.figures import new_figure, save_figure
-from fnn_jax.stimuli.display import HZ
+from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.movie import Movie, frame_spans
 
 HIDDEN = ("onset_s", "offset_s", "seed", "how")

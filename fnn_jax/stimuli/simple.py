@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import integer, number, numbers, point
-from fnn_jax.stimuli.display import HZ, Display, require_display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.movie import Movie, as_levels, concatenate, frames_in, one_after_another
 
 

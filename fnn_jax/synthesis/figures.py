@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.common.figures import new_figure, save_figure
-from fnn_jax.stimuli.display import HZ
+from fnn_jax.common.rate import HZ
 from fnn_jax.synthesis.result import Synthesis
 
 BLUE, RED, GRAY = "#2b6cb0", "#c53030", "#718096"

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.stimuli.display import HZ, Display
+from fnn_jax.common.rate import HZ
+from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.gratings import gabor
 
 EPS = 1e-12

@@ -12,11 +12,12 @@ import optax
 from fnn_jax.common.tracing import traced_digest
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
+from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
 from fnn_jax.synthesis.objectives import Objective, Seen
 from fnn_jax.synthesis.parameterisations import Parameterisation
 from fnn_jax.twin import sizes
-from fnn_jax.twin.twin import Twin, fold
+from fnn_jax.twin.rollout import fold
+from fnn_jax.twin.twin import Twin
 
 BEHAVIOUR_LIMIT = 2.0  # standard deviations, of behaviour that is learned
 
@@ -93,14 +94,13 @@ class Problem:
             remat = sizes.needs_remat(config, device, self.num_frames, num_stimuli * self.num_trials)
         self._options = {"periphery": periphery, "features": objective.features, "precision": precision, "remat": remat}
         named = named_parameters(twin.network)
-        self._readout = {name: value for name, value in named.items() if name.startswith("readout.")}
+        self._readout = {name: value for name, value in named.items() if unit_axis(name) is not None}
         one = {name: self._rows(name, units[0]) for name in self._readout}
         network, self._core = fold(network_from_parameters(config, {**named, **one}))
         self.leaves, self._structure = jax.tree.flatten(network)
 
     def _rows(self, name: str, rows: np.ndarray) -> jax.Array:
-        axis = 1 if name.startswith("readout.feature.") else 0  # the first axis counts the streams
-        return jnp.take(self._readout[name], rows, axis=axis)
+        return jnp.take(self._readout[name], rows, axis=unit_axis(name))
 
     def targets(self, numbers: np.ndarray) -> Target:
         """The targets of these numbers, with a leading axis."""

@@ -1,13 +1,10 @@
 """A digital twin: a network with its parameters and the table of its units, and what one does with it."""
 
 import copy
-import functools
 import hashlib
 import json
 import os
-import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from flax import nnx
-from tqdm.auto import tqdm
 
-from fnn_jax.common.checks import boolean, integer, sequence, shown
+from fnn_jax.common.checks import integer, sequence, shown
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
-from fnn_jax.model.parameters import named_parameters, network_from_parameters
-from fnn_jax.twin import sizes
-from fnn_jax.twin.finite import warn_of_responses, warn_of_weights
+from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
+from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
+from fnn_jax.twin.prediction import batch_of, chunks, collect, first_not_finite
 from fnn_jax.twin.provenance import Given, parameters_digest
+from fnn_jax.twin.rollout import Options, compiled_rollout, fold
 from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
 from fnn_jax.weights.units import choose_units, y_sign
 
-FRAMES_PER_SECOND = 30
 PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id", "changed")
 
 
@@ -158,10 +152,8 @@ class Twin:
         config = NetworkConfig.from_dict(self.config.to_dict() | {"num_units": len(rows)})
         arrays = named_parameters(self.network)
         for name in arrays:
-            if name.startswith("readout.feature."):
-                arrays[name] = arrays[name][:, rows]  # the first axis counts the streams
-            elif name.startswith("readout."):
-                arrays[name] = arrays[name][rows]
+            if (axis := unit_axis(name)) is not None:
+                arrays[name] = arrays[name].take(rows, axis)
         network = network_from_parameters(config, arrays)
         return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
 
@@ -227,7 +219,7 @@ class Twin:
         The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        (responses,) = self._run(checked, periphery, stream, (), precision, chunk_frames, progress)
+        (responses,) = collect(self, checked, Options(periphery, stream, (), precision, chunk_frames), progress)
         if not np.isfinite(responses).all():
             warn_of_responses("responses", self.first_not_finite(checked, periphery, stream, precision))
         return responses if checked.is_batch else responses[:, 0]
@@ -239,14 +231,8 @@ class Twin:
 
         ``checked`` is what ``fnn_jax.twin.inputs.check_inputs`` makes of a stimulus.
         """
-        names = self.network.feature_names
-        found: set[str] = set()
-        for _, output in self._chunks(checked, periphery, stream, names, precision, None):
-            outputs = {**output.features, "responses": output.responses}
-            found |= {name for name, array in outputs.items() if not np.isfinite(np.asarray(array)).all()}
-            if found:
-                break
-        return next((name for name in (*names, "responses") if name in found), None)
+        options = Options(periphery, stream, self.network.feature_names, precision)
+        return first_not_finite(self, checked, options)
 
     def features(
         self,
@@ -273,33 +259,10 @@ class Twin:
         """
         names = self._feature_names(names)
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        _, *features = self._run(checked, periphery, stream, names, precision, chunk_frames, progress)
+        options = Options(periphery, stream, names, precision, chunk_frames)
+        _, *features = collect(self, checked, options, progress)
         features = features if checked.is_batch else [array[:, 0] for array in features]
         return dict(zip(names, features, strict=True))
-
-    def _run(
-        self,
-        checked: CheckedInputs,
-        periphery: str,
-        stream: int | None,
-        names: tuple[str, ...],
-        precision: str,
-        chunk_frames: int | None,
-        progress: bool | None,
-    ) -> list[np.ndarray]:
-        """Responses and named features, chunk by chunk with the state carried across; compiled once for any length."""
-        results: list[np.ndarray] = []
-        progress = None if progress is None else boolean("progress", progress)
-        quiet = not progress if progress is not None else (None if checked.frames >= 20 * FRAMES_PER_SECOND else True)
-        with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
-            for frames, output in self._chunks(checked, periphery, stream, names, precision, chunk_frames):
-                arrays = [output.responses, *(output.features[name] for name in names)]
-                if not results:
-                    results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
-                for result, array in zip(results, arrays, strict=True):
-                    result[frames] = np.asarray(array)[: frames.stop - frames.start]
-                bar.update(frames.stop - frames.start)
-        return results
 
     def chunks(
         self,
@@ -319,7 +282,8 @@ class Twin:
         that of the last chunk may be longer than the slice, filled up with repeats.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        return self._chunks(checked, periphery, stream, self._feature_names(names), precision, chunk_frames)
+        options = Options(periphery, stream, self._feature_names(names), precision, chunk_frames)
+        return chunks(self, checked, options)
 
     def _feature_names(self, names: Any) -> tuple[str, ...]:
         expected = f"names out of {self.network.feature_names}"
@@ -327,29 +291,6 @@ class Twin:
         if not all(isinstance(name, str) for name in names):
             raise TypeError(f"names is {shown(names)}; expected {expected}.")
         return tuple(dict.fromkeys(names))
-
-    def _chunks(
-        self,
-        checked: CheckedInputs,
-        periphery: str,
-        stream: int | None,
-        names: tuple[str, ...],
-        precision: str,
-        chunk_frames: int | None,
-    ) -> Iterator[tuple[slice, Output]]:
-        self.network.check_options(stream, periphery, names, precision)
-        length = sizes.checked_chunk_frames(chunk_frames, self.config, self._device(), checked.batch)
-
-        def chunks():  # what is wrong is said by the call, not when the first chunk is asked for
-            with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
-                state = self.init_state(checked.batch)
-            for start in range(0, checked.frames, length):
-                stop = min(start + length, checked.frames)
-                inputs = Inputs(*checked.chunk(start, stop, length, self.config, self._dtype))
-                state, output = self._rollout(state, inputs, stream, periphery, names, precision)
-                yield slice(start, stop), output
-
-        return chunks()
 
     def rollout(
         self,
@@ -411,37 +352,16 @@ class Twin:
         """
         checked = check_frame(frame, perspective, modulation, self.config)
         self.network.check_options(stream, periphery, ())
-        batch = self._batch_of(state)
+        batch = batch_of(state, self.network)
         if checked.batch not in (1, batch):
             raise ValueError(
                 f"frame, perspective and modulation have a batch of {checked.batch}, the state one of {batch}. "
                 f"Make the state with init_state({checked.batch})."
             )
         inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
-        state, output = self._rollout(state, inputs, stream, periphery, ())
+        state, output = self._rollout(state, inputs, Options(periphery, stream))
         responses = np.asarray(output.responses[0])
         return state, responses if checked.is_batch or batch > 1 else responses[0]
-
-    def _batch_of(self, state: Any) -> int:
-        """Videos of a state, whose arrays are looked at.
-
-        Raises:
-            TypeError: it is no state of this network.
-        """
-        shapes = None
-        if isinstance(state, NetworkState):
-            expected = jax.eval_shape(lambda: self.network.init_state(1))
-            leaves = jax.tree.leaves(state._replace(noise=None))
-            found = [np.shape(leaf)[1:] for leaf in leaves]
-            good = found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)]
-            good = good and all(hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
-            shapes = {len(leaf) for leaf in leaves} if good else None
-        if shapes is None or len(shapes) > 1 or 0 in shapes:
-            raise TypeError(
-                f"state is {type(state).__name__}; expected the state of this twin: of init_state(), or that the call "
-                "before returned."
-            )
-        return shapes.pop()
 
     def compile(
         self,
@@ -484,24 +404,16 @@ class Twin:
     def _dtype(self):
         return self.network.perspective.monitor.center.dtype
 
-    def _rollout(
-        self,
-        state: NetworkState,
-        inputs: Inputs,
-        stream: int | None,
-        periphery: str,
-        features: tuple[str, ...],
-        precision: str = "float32",
-    ) -> tuple[NetworkState, Output]:
+    def _rollout(self, state: NetworkState, inputs: Inputs, options: Options) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
-        with jax.ensure_compile_time_eval():  # see _run
+        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
             now = jax.tree.leaves(self.network)
             if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
                 network, core = fold(self.network)
                 self._folded = (now, *jax.tree.flatten(network), core)
             _, leaves, structure, _ = self._folded
-            options = {"periphery": periphery, "features": features, "precision": precision}
-            return compiled_rollout(leaves, state, inputs, stream, structure=structure, **options)
+            static = {name: getattr(options, name) for name in ("periphery", "features", "precision")}
+            return compiled_rollout(leaves, state, inputs, options.stream, structure=structure, **static)
 
 
 class _Static:
@@ -536,50 +448,3 @@ def _unflatten(static: _Static, children: tuple[Network]) -> Twin:
 
 # So that a twin is an argument of jax.jit, jax.device_put, jax.tree.map: its parameters are the leaves.
 jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
-
-
-class _FoldedCore:
-    """A core with its weights normalised, for as long as a twin uses it; it keeps the arrays that it was made from."""
-
-    def __init__(self, core: nnx.Module):
-        self.leaves = jax.tree.leaves(core)
-        self.folded = jax.jit(fold_weight_norm)(core)
-
-
-_folded_cores: weakref.WeakValueDictionary[tuple[int, ...], _FoldedCore] = weakref.WeakValueDictionary()
-_folded_cores_lock = threading.Lock()
-
-
-def _fold_core(core: nnx.Module) -> _FoldedCore:
-    """The same one for all twins that share the arrays of their core."""
-    key = tuple(map(id, jax.tree.leaves(core)))
-    with _folded_cores_lock:
-        folded = _folded_cores.get(key)
-        if folded is None:
-            folded = _folded_cores[key] = _FoldedCore(core)
-    return folded
-
-
-def fold(network: Network) -> tuple[Network, _FoldedCore]:
-    """The network with its weights normalised, and the core to hold on to, which twins share.
-
-    The readout's arrays stay the same ones: those of published twins have no weights to normalise.
-    """
-    warn_of_weights(network)
-    network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
-    network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
-    core = _fold_core(network.core)
-    network.core = core.folded
-    return network, core
-
-
-@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
-def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, features, precision):
-    """``Network.rollout`` of one chunk of frames, whatever their number.
-
-    It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
-    one shape.
-    """
-    network = jax.tree.unflatten(structure, leaves)
-    options = {"periphery": periphery, "features": features, "precision": precision}
-    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)

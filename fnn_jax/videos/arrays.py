@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.videos.source import HZ, Shown, Source, VideoError, required_package
+from fnn_jax.common.rate import HZ
+from fnn_jax.videos.source import Shown, Source, VideoError, required_package
 
 KEYS = ("frames", "stimuli", "video")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.videos.source import HZ, Shown, Source, VideoError, required_package
+from fnn_jax.common.rate import HZ
+from fnn_jax.videos.source import Shown, Source, VideoError, required_package
 
 TURNS = ("nothing", "90 degrees counterclockwise", "180 degrees", "90 degrees clockwise")
 MP4_PARTS = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"free", b"skip", b"wide", b"uuid")

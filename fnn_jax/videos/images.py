@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.rate import HZ
 from fnn_jax.videos.folders import images_in, videos_in
-from fnn_jax.videos.source import GRAY, HZ, IMAGES, Shown, Source, VideoError, explained, required_package
+from fnn_jax.videos.source import GRAY, IMAGES, Shown, Source, VideoError, explained, required_package
 
 GIF_FRAME_S = 0.1  # of frames without a duration, as browsers show them
 EXIF_ORIENTATION = 0x0112  # 5 to 8: width and height are exchanged

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.rate import HZ
 from fnn_jax.videos.arrays import array_file, array_frames, check_array, gray_floats
 from fnn_jax.videos.containers import container_file
 from fnn_jax.videos.folders import is_one_file
 from fnn_jax.videos.images import image_file, image_folder
 from fnn_jax.videos.sampling import counted, first_frame, fits_already, fitted, rate_words, sampled
-from fnn_jax.videos.source import ARRAYS, CONTAINERS, HZ, IMAGES, SUFFIXES, Source, Video, VideoError, explained
+from fnn_jax.videos.source import ARRAYS, CONTAINERS, IMAGES, SUFFIXES, Source, Video, VideoError, explained
 
 FITS = ("crop", "pad", "stretch")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fnn_jax.videos.source import GRAY, HZ, Shown, Source, Video, VideoError
+from fnn_jax.common.rate import HZ
+from fnn_jax.videos.source import GRAY, Shown, Source, Video, VideoError
 
 SAME_RATE = 0.002  # relative; 29.97 Hz is a name for 30 Hz, and one frame for one is better than a repeat every 33 s
 LATE_S = 0.001  # files round presentation times, many to milliseconds

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HZ = 30  # of the network's frames
 GRAY = 128  # around padded frames and behind transparent ones
 ARRAYS = (".npy", ".npz", ".zarr")
 CONTAINERS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")

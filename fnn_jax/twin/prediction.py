@@ -1,0 +1,87 @@
+"""A video through a twin: chunk by chunk, with the state carried across, and compiled once for any length."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
+
+from fnn_jax.common.checks import boolean
+from fnn_jax.common.rate import HZ
+from fnn_jax.model.network import Inputs, Network, NetworkState, Output
+from fnn_jax.twin import sizes
+from fnn_jax.twin.inputs import CheckedInputs
+from fnn_jax.twin.rollout import Options
+
+if TYPE_CHECKING:
+    from fnn_jax.twin.twin import Twin
+
+QUIET_S = 20  # of a video; longer ones show their progress
+
+
+def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
+    """Frames, and their output on the device; that of the last chunk may be longer, filled up with repeats."""
+    twin.network.check_options(options.stream, options.periphery, options.features, options.precision)
+    length = sizes.checked_chunk_frames(options.chunk_frames, twin.config, twin._device(), checked.batch)
+
+    def computed():  # what is wrong is said by the call, not when the first chunk is asked for
+        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+            state = twin.init_state(checked.batch)
+        for start in range(0, checked.frames, length):
+            stop = min(start + length, checked.frames)
+            inputs = Inputs(*checked.chunk(start, stop, length, twin.config, twin._dtype))
+            state, output = twin._rollout(state, inputs, options)
+            yield slice(start, stop), output
+
+    return computed()
+
+
+def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
+    """Responses, then each of the features, of all frames."""
+    results: list[np.ndarray] = []
+    progress = None if progress is None else boolean("progress", progress)
+    is_long = checked.frames >= QUIET_S * HZ
+    quiet = not progress if progress is not None else (None if is_long else True)  # None: where nobody looks
+    with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
+        for frames, output in chunks(twin, checked, options):
+            arrays = [output.responses, *(output.features[name] for name in options.features)]
+            if not results:
+                results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
+            for result, array in zip(results, arrays, strict=True):
+                result[frames] = np.asarray(array)[: frames.stop - frames.start]
+            bar.update(frames.stop - frames.start)
+    return results
+
+
+def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> str | None:
+    """The first of the features, or else ``responses``, that is NaN or infinite for some frame."""
+    for _, output in chunks(twin, checked, options):
+        outputs = {**output.features, "responses": output.responses}
+        for name in (*options.features, "responses"):
+            if not np.isfinite(np.asarray(outputs[name])).all():
+                return name
+    return None
+
+
+def batch_of(state: Any, network: Network) -> int:
+    """Videos of a state, whose arrays are looked at.
+
+    Raises:
+        TypeError: it is no state of this network.
+    """
+    shapes = None
+    if isinstance(state, NetworkState):
+        expected = jax.eval_shape(lambda: network.init_state(1))
+        leaves = jax.tree.leaves(state._replace(noise=None))
+        found = [np.shape(leaf)[1:] for leaf in leaves]
+        good = found == [leaf.shape[1:] for leaf in jax.tree.leaves(expected)]
+        good = good and all(hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+        shapes = {len(leaf) for leaf in leaves} if good else None
+    if shapes is None or len(shapes) > 1 or 0 in shapes:
+        raise TypeError(
+            f"state is {type(state).__name__}; expected the state of this twin: of init_state(), or that the call "
+            "before returned."
+        )
+    return shapes.pop()

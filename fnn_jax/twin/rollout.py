@@ -1,0 +1,70 @@
+"""The compiled rollout of a twin: weights normalised once, one program for every chunk of frames."""
+
+import functools
+import threading
+import weakref
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.network import Network
+from fnn_jax.twin.finite import warn_of_weights
+
+
+class Options(NamedTuple):
+    """What a prediction is asked for beside its inputs; see ``Twin.predict``."""
+
+    periphery: str = "dark"
+    stream: int | None = None
+    features: tuple[str, ...] = ()
+    precision: str = "float32"
+    chunk_frames: int | None = None
+
+
+class _FoldedCore:
+    """A core with its weights normalised, for as long as a twin uses it; it keeps the arrays that it was made from."""
+
+    def __init__(self, core: nnx.Module):
+        self.leaves = jax.tree.leaves(core)
+        self.folded = jax.jit(fold_weight_norm)(core)
+
+
+_folded_cores: weakref.WeakValueDictionary[tuple[int, ...], _FoldedCore] = weakref.WeakValueDictionary()
+_folded_cores_lock = threading.Lock()
+
+
+def _fold_core(core: nnx.Module) -> _FoldedCore:
+    """The same one for all twins that share the arrays of their core."""
+    key = tuple(map(id, jax.tree.leaves(core)))
+    with _folded_cores_lock:
+        folded = _folded_cores.get(key)
+        if folded is None:
+            folded = _folded_cores[key] = _FoldedCore(core)
+    return folded
+
+
+def fold(network: Network) -> tuple[Network, _FoldedCore]:
+    """The network with its weights normalised, and the core to hold on to, which twins share.
+
+    The readout's arrays stay the same ones: those of published twins have no weights to normalise.
+    """
+    warn_of_weights(network)
+    network = jax.tree.map(lambda array: array, network)  # another object, with the same arrays
+    network.perspective, network.modulation = jax.jit(fold_weight_norm)((network.perspective, network.modulation))
+    core = _fold_core(network.core)
+    network.core = core.folded
+    return network, core
+
+
+@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
+def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, features, precision):
+    """``Network.rollout`` of one chunk of frames, whatever their number.
+
+    It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
+    one shape.
+    """
+    network = jax.tree.unflatten(structure, leaves)
+    options = {"periphery": periphery, "features": features, "precision": precision}
+    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
