@@ -18,7 +18,7 @@ from faulty import FAULTS, inflict
 from fnn_jax import Twin, cli, stimuli, synthesis
 from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display
-from fnn_jax.synthesis import optimisation, penalties
+from fnn_jax.synthesis import batches, folder, penalties
 from fnn_jax.synthesis.problem import Problem
 
 SIZE = (18, 32)
@@ -58,9 +58,10 @@ def test_targets_do_not_touch_one_another(twin, found):
     """Alone, or in another batch, each comes to the same stimulus; so does a group of one."""
     alone = synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=1)
     np.testing.assert_array_equal(alone.frames, found.frames)
-    np.testing.assert_array_equal(alone.losses, found.losses)
+    # Programs of other sizes may add in another order.
+    np.testing.assert_allclose(alone.losses, found.losses, rtol=1e-5)
     group = synthesis.synthesize(twin, [[4], [1], [5]], **QUICK, batch_size=3)
-    np.testing.assert_array_equal(group.losses, found.losses)
+    np.testing.assert_allclose(group.losses, found.losses, rtol=1e-5)
     other = synthesis.synthesize(twin, [4, 1, 5], **QUICK, seed=1)
     assert (other.frames != found.frames).any()
 
@@ -75,7 +76,7 @@ def test_remat_changes_nothing(twin, found):
 @pytest.mark.slow
 def test_on_an_accelerator_all_at_once(twin, found, monkeypatch):
     """Targets are mapped over with vmap there: seen by pretending."""
-    monkeypatch.setattr(optimisation, "one_by_one", lambda device: False)
+    monkeypatch.setattr(batches, "one_by_one", lambda device: False)
     together = synthesis.synthesize(twin, [4, 1, 5], **QUICK, batch_size=3)
     np.testing.assert_allclose(together.losses, found.losses, rtol=1e-4)
 
@@ -339,19 +340,19 @@ class Killed(BaseException):
 def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
     options = QUICK | {"steps": 45, "batch_size": 2, "sample_stream": True}
     whole = synthesis.synthesize(twin, [4, 1, 5], **options)
-    save, count = optimisation.save_arrays, iter(range(100))
+    save, count = folder.save_arrays, iter(range(100))
 
     def killed(*arguments):
         if next(count) == moment:
             raise Killed
         save(*arguments)
 
-    monkeypatch.setattr(optimisation, "save_arrays", killed)
+    monkeypatch.setattr(folder, "save_arrays", killed)
     with pytest.raises(Killed):
         synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     with pytest.raises(synthesis.SynthesisError, match="not finished"):
         synthesis.Synthesis.load(tmp_path / "s")
-    monkeypatch.setattr(optimisation, "save_arrays", save)
+    monkeypatch.setattr(folder, "save_arrays", save)
     resumed = synthesis.synthesize(twin, [4, 1, 5], **options, out=tmp_path / "s")
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(getattr(resumed, name), array, err_msg=name)

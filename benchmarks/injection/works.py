@@ -143,11 +143,11 @@ class Synthesising(Work):
 
     def make(self, out):
         options = {"num_frames": 6, "burn_in": 2, "steps": 12, "batch_size": 2, "progress": False}
-        with self.once(optimisation, "_Runner"), self.once(optimisation.Problem, "digest"):
+        with self.once(optimisation, "Runner"), self.once(optimisation.Problem, "digest"):
             synthesis.synthesize(self.twin, [4, 1, 3], **options, optimizer=optax.adam(0.1), out=out)
 
     def begin(self, out):
-        with _stops(optimisation._Folder, "save_batch", 2):
+        with _stops(optimisation.Folder, "save_batch", 2):
             self.make(out)
 
     def read(self, out):

@@ -61,6 +61,16 @@ def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarr
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
+def select_units(network: Network, rows: np.ndarray) -> Network:
+    """A network of these units, in this order; what does not belong to single units is shared."""
+    config = NetworkConfig.from_dict(network.config.to_dict() | {"num_units": len(rows)})
+    arrays = named_parameters(network)
+    for name, array in arrays.items():
+        if (axis := unit_axis(name)) is not None:
+            arrays[name] = array.take(rows, axis)
+    return network_from_parameters(config, arrays)
+
+
 def replace_parameters(network: Network, values: Mapping[str, Any]) -> Network:
     """The network with these arrays instead of those of the same names; shapes are not checked."""
     graphdef, state = nnx.split(network)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
-from fnn_jax.common.checks import boolean
+from fnn_jax.common.checks import boolean, sequence, shown
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
@@ -63,6 +63,15 @@ def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> 
             if not np.isfinite(np.asarray(outputs[name])).all():
                 return name
     return None
+
+
+def feature_names(network: Network, names: Any) -> tuple[str, ...]:
+    """The names, each once; which of them exist, ``chunks`` says."""
+    expected = f"names out of {network.feature_names}"
+    names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names is {shown(names)}; expected {expected}.")
+    return tuple(dict.fromkeys(names))
 
 
 def batch_of(state: Any, network: Network) -> int:

@@ -14,17 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.checks import integer, sequence, shown
+from fnn_jax.common.checks import integer
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
-from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
+from fnn_jax.model.parameters import select_units
 from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
-from fnn_jax.twin.prediction import batch_of, chunks, collect, first_not_finite
+from fnn_jax.twin.locations import readout_locations
+from fnn_jax.twin.prediction import batch_of, chunks, collect, feature_names, first_not_finite
 from fnn_jax.twin.provenance import Given, parameters_digest
 from fnn_jax.twin.rollout import Options, compiled_rollout, fold
 from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
-from fnn_jax.weights.units import choose_units, y_sign
+from fnn_jax.weights.units import choose_units
 
 PROVENANCE = ("source", "core_source", "archive", "converter", "weights", "animal_id", "changed")
 
@@ -149,12 +150,7 @@ class Twin:
             TypeError, ValueError: units that the twin does not have, named twice or of another animal, or none.
         """
         rows = choose_units(self.units, units, unit_ids)
-        config = NetworkConfig.from_dict(self.config.to_dict() | {"num_units": len(rows)})
-        arrays = named_parameters(self.network)
-        for name in arrays:
-            if (axis := unit_axis(name)) is not None:
-                arrays[name] = arrays[name].take(rows, axis)
-        network = network_from_parameters(config, arrays)
+        network = select_units(self.network, rows)
         return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
 
     def readout_weights(self) -> np.ndarray:
@@ -175,13 +171,7 @@ class Twin:
             ``monitor_x, monitor_y_down``: the point of the stimulus that this position of the retina looks at when the
             eye is at its mean; [-1, 1] from edge to edge of the image, and beyond it outside the monitor.
         """
-        sign = y_sign(y)
-        core = np.asarray(self.network.readout.position())
-        eye = jnp.zeros(self.config.perspective.eye_features, self._dtype)
-        monitor = np.asarray(self.network.perspective.monitor_position(core.astype(np.float64), eye))
-        columns = {"core_x": core[:, 0], f"core_y_{y}": sign * core[:, 1]}
-        columns |= {"monitor_x": monitor[:, 0], f"monitor_y_{y}": sign * monitor[:, 1]}
-        return pd.DataFrame(columns, index=self.units.index)
+        return readout_locations(self.network, self.units.index, y)
 
     def predict(
         self,
@@ -257,7 +247,7 @@ class Twin:
             Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` has no stream
             axis; with ``stream`` given that axis has length 1.
         """
-        names = self._feature_names(names)
+        names = feature_names(self.network, names)
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
         options = Options(periphery, stream, names, precision, chunk_frames)
         _, *features = collect(self, checked, options, progress)
@@ -282,15 +272,8 @@ class Twin:
         that of the last chunk may be longer than the slice, filled up with repeats.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        options = Options(periphery, stream, self._feature_names(names), precision, chunk_frames)
+        options = Options(periphery, stream, feature_names(self.network, names), precision, chunk_frames)
         return chunks(self, checked, options)
-
-    def _feature_names(self, names: Any) -> tuple[str, ...]:
-        expected = f"names out of {self.network.feature_names}"
-        names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError(f"names is {shown(names)}; expected {expected}.")
-        return tuple(dict.fromkeys(names))
 
     def rollout(
         self,
@@ -414,37 +397,3 @@ class Twin:
             _, leaves, structure, _ = self._folded
             static = {name: getattr(options, name) for name in ("periphery", "features", "precision")}
             return compiled_rollout(leaves, state, inputs, options.stream, structure=structure, **static)
-
-
-class _Static:
-    """What is not traced of a twin that is an argument of a compiled function."""
-
-    def __init__(self, twin: Twin):
-        self.units, self.name, self.label, self.provenance = twin.units, twin.name, twin.label, twin.provenance
-        self.given = twin._given
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Static):
-            return NotImplemented
-        same = (self.name, self.label, self.provenance) == (other.name, other.label, other.provenance)
-        return same and (self.units is other.units or self.units.equals(other.units))
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.label, len(self.units)))
-
-
-def _flatten(twin: Twin) -> tuple[tuple[Network], _Static]:
-    if twin.provenance:
-        twin._given.keep_digest(twin.network)
-    return (twin.network,), _Static(twin)
-
-
-def _unflatten(static: _Static, children: tuple[Network]) -> Twin:
-    twin = object.__new__(Twin)
-    (twin.network,), twin.units, twin.name, twin.label = children, static.units, static.name, static.label
-    twin.provenance, twin._given, twin._folded = copy.deepcopy(static.provenance), static.given, None
-    return twin
-
-
-# So that a twin is an argument of jax.jit, jax.device_put, jax.tree.map: its parameters are the leaves.
-jax.tree_util.register_pytree_node(Twin, _flatten, _unflatten)
