@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from disturbed import disturb
 
-from fnn_jax import stimuli
+from fnn_jax import NetworkConfig, Twin, stimuli
+from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display, Movie
 from fnn_jax.videos import read_video
 
@@ -70,6 +72,16 @@ def angles_to(twin, row, column):
     rays = np.asarray(twin.network.perspective.monitor_rays(18, 32), np.float64)
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     return np.rad2deg(np.arccos(np.clip(rays @ rays[row, column], -1, 1)))
+
+
+def test_the_usual_positions_lie_on_a_turned_monitor():
+    """They were refused where the pixels beside them are larger than those in the middle."""
+    network = random_network(NetworkConfig.tiny(7))
+    for seed in (0, 21, 27):
+        display = Display.of(Twin(disturb(network, seed)))
+        assert len(stimuli.gaussian_dots(display).intervals) == 210  # 105 positions, brighter and darker
+        with pytest.raises(ValueError, match="lies outside the monitor"):
+            display.pixel_of((170, 0))
 
 
 def test_degrees_are_angles_between_the_rays_of_the_model(twin):

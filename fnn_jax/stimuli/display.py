@@ -116,7 +116,9 @@ class Display:
         """
         distance = self.distance(point)
         row, column = np.unravel_index(np.argmin(distance), distance.shape)
-        if distance[row, column] > self.unit_per_pixel:
+        # A pixel may be that far away: on a turned monitor the largest ones are not in the middle.
+        around = self.distance(self.positions(row, column))[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        if distance[row, column] > (around.max() if around.size > 1 else self.unit_per_pixel):
             across, down = self.extent
             raise ValueError(
                 f"{name} {tuple(map(float, point))} lies outside the monitor, which covers about "
