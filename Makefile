@@ -26,8 +26,8 @@ test: check
 	$(PYTEST) -m "not slow" tests/parity $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
 test-slow: $(VENV)/test.installed
-	$(QUICKLY) $(PYTEST) -m slow --ignore tests/parity --ignore tests/test_docs.py
-	$(PYTEST) -m slow tests/parity tests/test_docs.py
+	$(QUICKLY) $(PYTEST) -m slow --ignore tests/parity
+	$(PYTEST) -m slow tests/parity
 
 faults: $(VENV)/test.installed
 	$(VENV)/bin/python benchmarks/faults.py
