@@ -12,6 +12,8 @@ INSTALL = $(RUN) pip install --quiet --disable-pip-version-check -c $(CONSTRAINT
 PYTEST = $(RUN) pytest -n 2 --dist loadfile --durations=10
 # What is not about numbers is compiled with few optimisations, in a fifth of the time.
 QUICKLY = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+# What is, to the digit or the bit, is compiled as users compile.
+AS_USERS = tests/parity tests/test_synthesis.py::test_targets_do_not_touch_one_another
 
 demo: $(VENV)/demo.installed
 	$(VENV)/bin/fnn-jax demo
@@ -26,8 +28,8 @@ test: check
 	$(PYTEST) -m "not slow" tests/parity $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
 test-slow: $(VENV)/test.installed
-	$(QUICKLY) $(PYTEST) -m slow --ignore tests/parity
-	$(PYTEST) -m slow tests/parity
+	$(QUICKLY) $(PYTEST) -m slow $(AS_USERS:%=--deselect=%)
+	$(PYTEST) -m slow $(AS_USERS)
 
 faults: $(VENV)/test.installed
 	$(VENV)/bin/python benchmarks/faults.py

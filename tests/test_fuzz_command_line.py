@@ -18,7 +18,9 @@ FEW = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-TEXTS = NO_WORDS | st.sampled_from(["", "nan", "1e999", "None", "x" * 999, "1" * 5000, "\0", "½", "a b"])
+TEXTS = NO_WORDS | st.sampled_from(
+    ["", "nan", "1e999", "None", "a", "word", "x_1", "x" * 999, "1" * 5000, "\0", "½", "a b"]
+)
 NO_INTEGERS = TEXTS.filter(lambda text: not text.strip().isdigit()) | st.sampled_from(["0.5", "1e3", "1_0_", "0x1"])
 NO_NUMBERS = TEXTS.filter(lambda text: not text.strip().isdigit()) | st.sampled_from(["inf", "-inf", "1,5"])
 COUNTS = NO_INTEGERS | st.sampled_from(["0", "-1", "99999999999", "9" * 4000])

@@ -29,6 +29,26 @@ def test_the_table_of_keys_needs_neither_torch_nor_jax():
     assert names and not {name.split(".")[0] for name in names} & {"torch", "jax"}
 
 
+MAY_IMPORT_CONVERT_LAZILY = {"demo", "microns", "microns.cache", "microns.verification"}
+MAY_IMPORT_CONVERT_LAZILY |= {"cli.convert", "cli.export", "cli.train"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports(path):
+    """Absolute ones; of what needs torch, inside functions only. The order of the packages is import-linter's."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert "torch" not in {imported.split(".")[0] for imported in names}, f"line {node.lineno}"
+        if any(imported.startswith("fnn_jax.convert") for imported in names):
+            assert node not in tree.body and name in MAY_IMPORT_CONVERT_LAZILY, f"line {node.lineno}"
+
+
 def test_names_of_nonlinearities_agree():
     from fnn_jax.model.config import NONLINEARITIES
     from fnn_jax.model.layers import _NONLINEARITIES

@@ -64,7 +64,7 @@ JUNK = st.sampled_from(
 )
 # Hypothesis tries words of the source, too, and some of these are right.
 NO_WORDS = st.text(max_size=4).filter(lambda text: not (text.isascii() and text.isidentifier()))
-TEXTS = NO_WORDS | st.sampled_from(["1", "0.5", "nan", "None", "dark ", "DARK", "\0", "x" * 5000])
+TEXTS = NO_WORDS | st.sampled_from(["1", "0.5", "nan", "None", "dark ", "DARK", "a", "word", "x_1", "\0", "x" * 5000])
 HUGE = st.sampled_from([2**31, 2**63, 2**64, 10**30, 10**400])
 NOT_FINITE = st.sampled_from([np.nan, np.inf, -np.inf, np.float32("nan"), np.float64("inf")])
 BOOLEANS = st.sampled_from([True, False, np.True_, np.False_])

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from fnn_jax import microns
-from fnn_jax.cli.options import PRECISION, TAG_HELP, TAGS, path_name, use_all_cores
+from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, path_name, use_all_cores
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.evaluation.measures import FILES, MEASURES, check_output, evaluate
 from fnn_jax.twin.compilation import enable_compilation_cache
@@ -55,10 +55,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="mean",
         help="behaviour that is NaN: put 0, the mean of z-scored traces, or refuse it (%(default)s)",
     )
-    parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
-    parser.add_argument("--precision", **PRECISION)
+    add_rollout(parser)
     parser.add_argument("--batch-size", type=int, metavar="N", help="repeats at once; default: from the memory at hand")
-    parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT")
     parser.set_defaults(run=run)
 

@@ -23,11 +23,6 @@ MOST_CPU_DEVICES = 4  # each has its own copy of the weights; more were not meas
 TAGS = tuple(MICRONS.weights)
 TAG_HELP = "which published weights; ori-trained are those trained further on oriented stimuli"
 CACHE_HELP = "default: the folder of the environment variable FNN_JAX_CACHE, or one in your cache"
-PRECISION = {
-    "choices": ("float32", "tensorfloat32", "bfloat16"),
-    "default": "float32",
-    "help": "the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
-}
 FORMS = "mp4, avi, mov, mkv, webm, gif, npy, npz, zarr, or a folder of images"
 
 
@@ -90,8 +85,18 @@ def add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None
         type=path_name,
         help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
     )
+    add_rollout(parser)
+
+
+def add_rollout(parser: argparse.ArgumentParser) -> None:
+    """How the network runs, wherever it does."""
     parser.add_argument("--periphery", choices=("dark", "extend"), default="dark", help="beyond the monitor")
-    parser.add_argument("--precision", **PRECISION)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tensorfloat32", "bfloat16"),
+        default="float32",
+        help="the others are faster on accelerators, and less exact; see docs/speed.md (%(default)s)",
+    )
     parser.add_argument("--keep-compiled", action="store_true", help="keep what is compiled, for the next time")
 
 

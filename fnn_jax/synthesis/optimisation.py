@@ -88,8 +88,7 @@ def synthesize(
 
     Raises:
         TypeError, ValueError: arguments that do not fit together, before anything is computed; a target whose gradient
-        is
-            zero at the start.
+            is zero at the start.
         SynthesisError: another synthesis is in ``out``; it is kept.
     """
     if not isinstance(twin, Twin):
