@@ -1,5 +1,5 @@
 # make demo   the demonstration; needs no PyTorch and no download of weights
-# make check       style, and who may import whom; part of make test
+# make check       style, types, and who may import whom; part of make test
 # make test        the tests, with the versions of constraints.txt; COVERAGE=1 counts the lines that they run, in twice the time
 # make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
@@ -21,6 +21,7 @@ demo: $(VENV)/demo.installed
 check: $(VENV)/test.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-cache
 
 test: check

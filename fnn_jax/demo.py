@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def run_demo(
         responses[name] = twin.predict(video, progress=True)
     with whole_file(output / "responses.npz") as path:
         arrays = {name.replace(", ", "_"): array for name, array in responses.items()}
-        np.savez_compressed(path, **arrays, unit_table_rows=ids.index.to_numpy(), label=twin.label)
+        np.savez_compressed(path, **arrays, unit_table_rows=ids.index.to_numpy(), label=twin.label)  # type: ignore[arg-type]
     draw_responses(output / "responses.png", twin, videos, responses)
     for name, array in responses.items():
         print(f"{name}: responses {array.shape[0]} frames x {array.shape[1]} units, mean {array.mean():.3f}")
@@ -70,7 +71,7 @@ def run_demo(
 
 def random_network(config: NetworkConfig, seed: int = 0) -> Network:
     """A network with random weights, readout included, so that its units respond to something."""
-    network = Network(config, rngs=nnx.Rngs(seed))
+    network: Any = Network(config, rngs=nnx.Rngs(seed))
     random = np.random.default_rng(seed)
     for variable, scale in ((network.readout.position.mean, 0.5), (network.readout.feature.weight, 0.7)):
         variable[...] = (scale * random.standard_normal(variable.shape)).astype(np.float32)
@@ -87,8 +88,8 @@ def panned_photograph(seconds: int = 3) -> np.ndarray:
     """A window that moves across the photograph that matplotlib ships, uint8 ``[frames, 144, 256]``."""
     from matplotlib import cbook, image
 
-    with cbook.get_sample_data("grace_hopper.jpg") as file:
-        colour = image.imread(file, format="jpg")
+    with cbook.get_sample_data("grace_hopper.jpg") as file:  # type: ignore[union-attr]
+        colour = image.imread(file, format="jpg")  # type: ignore[arg-type]
     photograph = (colour @ [0.299, 0.587, 0.114])[:500, 40:440].round().astype(np.uint8)
     frames = seconds * HZ
     across = np.linspace(0, photograph.shape[1] - 256, frames).round().astype(int)
@@ -106,7 +107,7 @@ def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], respon
     title = f"Scan {twin.name}, {twin.num_units} units" + (f": {twin.label}" if twin.label else "")
     figure.suptitle(title, color="firebrick" if twin.label else "black")
     units = np.linspace(0, twin.num_units - 1, 6).round().astype(int)
-    for part, (name, video) in zip(figure.subfigures(1, len(videos)), videos.items(), strict=True):
+    for part, (name, video) in zip(figure.subfigures(1, len(videos)), videos.items(), strict=True):  # type: ignore[arg-type]
         grid = part.add_gridspec(2, 6, height_ratios=[1, 5])
         shown = ((np.arange(6) + 0.5) * len(video) / 6).astype(int)
         for column, frame in enumerate(shown):

@@ -116,5 +116,16 @@ def test_runtime_dependencies_are_light():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     allowed = {"jax", "flax", "optax", "numpy", "orbax-checkpoint", "pandas", "tqdm", "matplotlib", "jaxtyping"}
-    allowed |= {"pooch", "filelock", "xarray", "zarr", "av", "pillow", "flatbuffers", "scipy", "pyarrow", "pyyaml"}
+    allowed |= {
+        "pooch",
+        "filelock",
+        "xarray",
+        "zarr",
+        "requests",
+        "pillow",
+        "flatbuffers",
+        "scipy",
+        "pyarrow",
+        "pyyaml",
+    }
     assert names == allowed

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 import subprocess
 import sys
@@ -717,10 +718,20 @@ def test_packages_are_imported_on_use_and_named_if_missing(tmp_path, monkeypatch
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     path = write(tmp_path / "a.mp4", pictures(codes(1)))
-    for package, name in (("av", "av"), ("pillow", "PIL")):
+    for package, name, install in (("av", "av", "'fnn_jax[video]'"), ("pillow", "PIL", "pillow")):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
-            with pytest.raises(
-                ImportError, match=f"Reading .*a.mp4 needs the package {package}: pip install {package}"
-            ):
-                read_video(path)
+            message = re.escape(f"a.mp4 needs the package {package}: pip install {install}")
+            for read in (read_video, check_video):
+                with pytest.raises(ImportError, match=f"Reading .*{message}"):
+                    read(path)
+
+
+def test_what_needs_no_av(tmp_path, monkeypatch):
+    """Arrays, .gif and images are read without the extra ``video``."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    np.save(tmp_path / "a.npy", np.zeros((3, *SMALL), np.uint8))
+    Image.new("L", SMALL[::-1]).save(tmp_path / "a.png")
+    Image.new("L", SMALL[::-1]).save(tmp_path / "a.gif")
+    for name, frames in (("a.npy", 3), ("a.png", 1), ("a.gif", 1)):
+        assert len(read_video(tmp_path / name, size=SMALL).frames) == frames

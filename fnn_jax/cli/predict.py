@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         return
     responses = {}
     for name, video in frames.items():
-        expanded = {key: _for_frames(trace, len(video)) for key, trace in traces.items()}
+        expanded: dict[str, Any] = {key: _for_frames(trace, len(video)) for key, trace in traces.items()}
         responses[name] = twin.predict(video, **expanded, **common_options(options))
     if output.suffix == ".npy":
         with whole_file(output) as path:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -111,7 +112,7 @@ def _print_fit(stimuli: str | dict[str, str], twin: Twin, fit: str) -> None:
 
 def _intervals(texts: Sequence[str]) -> list[tuple[int, int]] | tuple[int, int]:
     try:
-        pairs = [tuple(map(int, text.split(":"))) for text in texts]
+        pairs: list[Any] = [tuple(map(int, text.split(":"))) for text in texts]
     except ValueError:
         pairs = [()]
     if not pairs or any(len(pair) != 2 for pair in pairs):

@@ -1,6 +1,7 @@
 """``fnn-jax synthesize``: the stimuli that units respond to most."""
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -84,8 +85,9 @@ def run(options: argparse.Namespace) -> None:
     with whole_file(output / "table.csv") as path:
         found.table.to_csv(path, index=False)
     others = {} if options.no_comparison else _comparisons(twin.select(options.units), clips, options)
+    suffixes = (".mp4", ".gif") if importlib.util.find_spec("av") else (".gif",)
     for index, name in enumerate(found.names):
-        for suffix in (".mp4", ".gif"):
+        for suffix in suffixes:
             save_movie(found.frames[index, 0], output / f"{name}{suffix}")
         if not options.no_comparison:
             draw_target(
@@ -93,6 +95,8 @@ def run(options: argparse.Namespace) -> None:
             )
     print(found.table.to_string(index=False, float_format="{:.4g}".format))
     print(f"written to {output}: result.npz, table.csv, and a video and a figure of each unit")
+    if ".mp4" not in suffixes:
+        print("no .mp4: that needs the package av: pip install 'fnn_jax[video]'")
 
 
 def _comparisons(twin: Twin, clips: dict[str, np.ndarray], options: argparse.Namespace) -> dict[str, np.ndarray]:

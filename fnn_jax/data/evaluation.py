@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,6 +142,9 @@ class EvaluationData:
         return {video: sorted(names, key=lambda name: f"{name}.npy") for video, names in videos.items()}
 
     def _check_shapes(self, problems: list[str]) -> None:
+        sizes: dict[Any, Any]
+        units: dict[Any, Any]
+        lengths: dict[str, Any]
         sizes, units, lengths = {}, {}, {}
         for video, repeat in self._each():
             shapes = {}

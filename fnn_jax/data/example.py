@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -97,7 +98,7 @@ def make_example(
 def _hidden_twin(num_units: int, seed: int) -> Twin:
     """Random weights, with readouts such that logarithms of responses vary alike in all units."""
     random = np.random.default_rng([seed, 1])
-    network = random_network(NetworkConfig.tiny(num_units), seed)
+    network: Any = random_network(NetworkConfig.tiny(num_units), seed)
     # New networks ignore eye and behaviour; these do not.
     eye, linear = network.perspective.eye.layers[0].weight, network.modulation.linear.weight
     eye[...] = 0.01 * random.standard_normal(eye.shape).astype(np.float32)

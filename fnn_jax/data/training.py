@@ -112,6 +112,7 @@ class TrainingData:
         )
 
     def _check_shapes(self, names):
+        sizes: dict[str, dict[Any, Any]]
         rows, problems, sizes = [], [], {RESPONSES: {}, STIMULI: {}}
         for name in names:
             shapes = {}
@@ -204,7 +205,7 @@ class TrainingData:
             shown = ", ".join(map(str, silent[:8])) + (", ..." if len(silent) > 8 else "")
             problems.append(f"no response: {len(silent)} units are 0 or missing in all training trials ({shown})")
         require(problems, self.directory, "Correct these files, or leave out the units that never respond.")
-        rows = {}
+        rows: dict[str, tuple[Any, ...]] = {}
         for name, labels in TRACES.items():
             count, total, squares = moments[name]
             with np.errstate(invalid="ignore", divide="ignore"):

@@ -184,7 +184,7 @@ def evaluate(
         size = _batch_size(twin, max(map(len, data.videos.values())), devices)
     else:
         size = integer("batch_size", batch_size)
-    options = {"periphery": periphery, "precision": precision}
+    options: dict[str, Any] = {"periphery": periphery, "precision": precision}
     screen = Screen(twin, errors="raise", batch_size=size, devices=devices, progress=False, **options)
     total, tables, replaced = None, [], 0
     with tqdm(

@@ -19,7 +19,7 @@ class Moments(NamedTuple):
     ``count [...]``, ``mean [..., k]``, ``products [..., k, k]``; the mean is 0 where the count is.
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # not the method of a tuple
     mean: np.ndarray
     products: np.ndarray
 

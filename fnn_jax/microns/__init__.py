@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -217,7 +218,7 @@ def join(
     tags = set(table["weights"]) if "weights" in table else {"default"}
     if len(tags) != 1:
         raise ValueError(f"table has units of the weights {sorted(tags)}; expected one kind.")
-    options = {"properties": properties, "y": y, "directory": directory, "offline": offline}
+    options: dict[str, Any] = {"properties": properties, "y": y, "directory": directory, "offline": offline}
     return _properties.join(table, units(weights=tags.pop(), **options), release.MICRONS.animal_id)
 
 

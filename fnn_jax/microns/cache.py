@@ -44,7 +44,7 @@ COLUMNS = {
 
 def is_cache(directory: str | os.PathLike) -> bool:
     """Whether a folder looks like one of these."""
-    weights = [Path("weights") / tag for tag in release.MICRONS.weights]
+    weights: list[str | Path] = [Path("weights") / tag for tag in release.MICRONS.weights]
     return any((Path(directory) / part).is_dir() for part in (*weights, "foundation_model", "digital_twin_properties"))
 
 
@@ -165,7 +165,7 @@ class Cache:
     def _damaged(self, weights: str, wanted: Sequence[str]) -> list[Path]:
         """Parts of a store, and tables beside it, that cannot be used."""
         directory = self.store_directory(weights)
-        damaged = []
+        damaged: list[Path] = []
         if not is_store(directory):
             return damaged
         try:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -226,7 +226,7 @@ class _Resuming:
         start, etag, total = self._state(url)
         if start and start == total:
             return  # killed just before it could take its place
-        headers = {"Accept-Encoding": "identity"}
+        headers: dict[str, Any] = {"Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": etag}
         try:

@@ -1,7 +1,7 @@
 """The inside of the network, as a physiologist reads it: features of a video, chosen, pooled, and streamed to disk."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.movie import Movie
 from fnn_jax.twin.twin import Twin
 
-POOLS = {"mean": jnp.mean, "max": jnp.max}
+POOLS: dict[str, Callable[..., Any]] = {"mean": jnp.mean, "max": jnp.max}
 DIMENSIONS = {  # of each feature, without time; the others are maps
     "retina": ("retina_row", "retina_column", "retina_channel"),
     "modulation": ("stream", "modulation_feature"),

@@ -134,6 +134,7 @@ class Protocol:
                     f"the protocol was made for {self.display.height} x {self.display.width} pixels, and {twin!r} sees "
                     f"{size[0]} x {size[1]}. Make it with Display.of(twin)."
                 )
+        reduced: dict[str, Any]
         reduced = {} if self.every_frame else {"reduce": "mean", "intervals": frame_spans(self.movie(0).intervals)}
         runner = Screen(twins, **reduced, **screen)
         dataset = runner(self, out, perspectives=perspectives, modulations=modulations)
@@ -173,7 +174,7 @@ def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
         "units.csv": lambda path: result.table.to_csv(path, index=False),
         "units.parquet": lambda path: result.table.to_parquet(path, index=False),
         "conditions.csv": lambda path: result.conditions.to_csv(path, index=False),
-        "arrays.npz": lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),
+        "arrays.npz": lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
     }
     paths = []
     for name, write in writers.items():

@@ -5,7 +5,7 @@ after half a second of gray; lengths and positions are in the unit of the displa
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,7 +190,7 @@ def surround_tuning(
     unit]``.
     """
     conditions = combinations({"direction": tuple(map(float, directions)), "surround": (*SURROUNDS, "alone")})
-    shared = {
+    shared: dict[str, Any] = {
         "center": center,
         "center_diameter": diameter,
         "gap": gap,
@@ -199,6 +199,7 @@ def surround_tuning(
     }
 
     def frames(num_frames: int, direction: float, surround: str) -> Any:
+        directions_: dict[str, Any]
         if surround == "alone":
             directions_ = {"center_direction": None, "surround_direction": direction}
         else:
@@ -335,12 +336,12 @@ def _gray(display: Display) -> Movie:
 
 
 def _one_grating_a_movie(
-    display: Display, values: dict[str, Sequence[Any]], on_s: float, **shared: Any
+    display: Display, values: Mapping[str, Sequence[Any]], on_s: float, **shared: Any
 ) -> list[Callable[[], Movie]]:
     """Every combination as a movie of its own."""
-    movies = []
+    movies: list[Callable[[], Movie]] = []
     for condition in combinations(values):
-        single = {name: (value,) for name, value in condition.items()}
+        single: dict[str, Any] = {name: (value,) for name, value in condition.items()}
         movies.append(functools.partial(gratings, display, **single, on_s=on_s, off_s=OFF_S, **shared))
     return movies
 

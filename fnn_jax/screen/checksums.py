@@ -23,7 +23,7 @@ SEAL = "attributes_sha256"
 class Bad(NamedTuple):
     """A stimulus whose results are not as they were written, and why."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of a tuple
     why: str
 
 
@@ -175,7 +175,7 @@ def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) ->
         row = (str(arrays["stimulus"][i]), arrays["frames"][i], arrays["error"][i])
 
         def matches(done, i=i, row=row):
-            digest = row_digest(identity, start + i, *row, done, arrays["digest"][i].tobytes(), responses[i])
+            digest = row_digest(identity, start + i, *row, done, arrays["digest"][i].tobytes(), responses[i])  # type: ignore[call-arg]
             return digest == arrays["checksum"][i].tobytes()
 
         if flags[i] == WAITING:

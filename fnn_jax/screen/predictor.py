@@ -85,7 +85,7 @@ class Predictor:
 
         When the memory of the device does not suffice, batches are cut in two, and a warning says so.
         """
-        waiting = collections.deque()
+        waiting: collections.deque[Any] = collections.deque()
         for batch in batches:
             waiting.append(self._dispatch_or_none(batch) or batch)
             if len(waiting) > IN_FLIGHT - 1:
@@ -140,6 +140,7 @@ class Predictor:
         length = self.chunk_frames or sizes.chunk_frames(self.config, self.devices[0], size // len(self.devices))
         longest = max(loaded.inputs.frames for loaded in batch)
         running = RUNNING.get(self._reduce) if isinstance(self._reduce, str) else None
+        results: list[Any]
         states, results = [self._state(size)] * len(self._leaves), [None if running else []] * len(self._leaves)
         if running:
             counts = self._put(_padded_counts(batch, size, self.dtype), axis=0)
@@ -173,6 +174,7 @@ class Predictor:
 
     def _collect(self, dispatched: _Dispatched) -> list[np.ndarray]:
         """Wait for a batch, and put the units of all twins in a row."""
+        rows: Any
         batch, results = dispatched
         if isinstance(self._reduce, str):
             rows = [np.asarray(result)[..., :units] for result, units in zip(results, self.num_units, strict=True)]

@@ -17,7 +17,7 @@ class ScreenError(ValueError):
 class Row(NamedTuple):
     """What is kept of one stimulus; without responses, the reason."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of a tuple
     id: str
     frames: int
     digest: bytes

@@ -87,8 +87,8 @@ class Screen:
         self.reduce, self.errors, self.progress = reduce, errors, progress
         self.intervals = None if intervals is None else as_intervals(intervals)
         self._has_interval_axis = intervals is not None and np.ndim(intervals) == 2
-        self._options = {"periphery": periphery, "stream": stream, "precision": precision}
-        self._sizes = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
+        self._options: dict[str, Any] = {"periphery": periphery, "stream": stream, "precision": precision}
+        self._sizes: dict[str, Any] = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
         self._predictor: Predictor | None = None
         self._described: dict[int, str] = {}
         self._not_finite: Loaded | None = None  # the first stimulus whose responses are not

@@ -307,9 +307,9 @@ class ScreenStore:
         for row, i in zip(rows, at, strict=True):
             values[i] = np.nan
             if row.responses is not None:
-                values[(i, *(slice(size) for size in row.responses.shape[:-1]))] = row.responses
+                values[(i, *(slice(size) for size in row.responses.shape[:-1]))] = row.responses  # type: ignore[index]
         for i in at:
-            digest = checksums.row_digest(
+            digest = checksums.row_digest(  # type: ignore[call-arg]
                 self._identity,
                 start + i,
                 *(arrays[name][i] for name in ("stimulus", "frames", "error", "done")),

@@ -115,7 +115,7 @@ class Work:
 
     def _compare(self, stimuli: Iterable[Loaded]) -> None:
         for loaded in stimuli:
-            if loaded.error or self._digest(loaded) != self._sink.digest(loaded.index):
+            if loaded.error or self._digest(loaded) != self._sink.digest(loaded.index):  # type: ignore[union-attr]  # on disk
                 reason = f" ({loaded.error})" if loaded.error else ""
                 raise ScreenError(
                     f"Stimulus {loaded.id} is not the one that is done in {self._sink.path}{reason}. Go on with the "

@@ -74,7 +74,7 @@ class Display:
         """Width and height of the monitor along the lines through its centre, edge to edge."""
         row, column = self.height // 2, self.width // 2
         across, down = self.along(0)[row], self.along(90)[:, column]
-        return tuple(
+        return tuple(  # type: ignore[return-value]  # two
             float((values.max() - values.min()) * len(values) / (len(values) - 1)) for values in (across, down)
         )
 
@@ -142,7 +142,7 @@ class SphericalDisplay(Display):
 
     def __init__(self, rays: np.ndarray, axes: np.ndarray | None = None):
         """``rays`` to the pixels: even steps on the plane of the monitor; ``axes``: right, up, and to its centre."""
-        super().__init__(*rays.shape[:2], "deg")
+        super().__init__(*rays.shape[:2], "deg")  # type: ignore[call-arg]  # two
         rays = rays @ (_axes(rays) if axes is None else axes)
         # A step is that from edge to edge, divided: of two neighbours, float32 would keep the difference only roughly.
         self._corner = rays[0, 0]

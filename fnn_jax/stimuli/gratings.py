@@ -9,7 +9,7 @@ is how far a pixel lies in that direction from ``center``, f the spatial and w t
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -284,7 +284,7 @@ def gabors(
     return one_after_another(display, conditions, make, on_s=on_s, off_s=off_s, level=shared.get("mean", 0.5))
 
 
-def combinations(parameters: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def combinations(parameters: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """All combinations, the last parameter varying fastest.
 
     Raises:
@@ -344,6 +344,6 @@ def center_surround(
         frames = frames + (inside - mean)
     if surround_direction is not None:
         hole = center_diameter + 2 * gap
-        ring = {"inner_diameter": hole, "diameter": surround_diameter}
+        ring: dict[str, Any] = {"inner_diameter": hole, "diameter": surround_diameter}
         frames = frames + (grating(display, direction=surround_direction, mean=mean, **ring, **shared) - mean)
     return frames + mean

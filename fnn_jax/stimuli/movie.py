@@ -222,7 +222,12 @@ def _write_gif(path: Path, frames: np.ndarray) -> None:
 
 
 def _write_video(path: Path, frames: np.ndarray) -> None:
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            f"Writing {path} needs the package av: pip install 'fnn_jax[video]'; a .gif does without."
+        ) from error
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=HZ, options={"crf": "8", "preset": "medium"})

@@ -79,7 +79,7 @@ def behaviour_of_trials(
     black = np.broadcast_to(np.uint8(0), shape)
     given = (("perspectives", perspectives), ("modulations", modulations))
     expanded = (constant_trace(name, trace, shape[0]) for name, trace in given)
-    checked = check_inputs(black, *expanded, twin.config, traceable=False)
+    checked = check_inputs(black, *expanded, twin.config, traceable=False)  # type: ignore[call-arg]  # two
     traces = []
     for trace, features in (
         (checked.perspectives, twin.config.perspective.eye_features),
@@ -87,7 +87,7 @@ def behaviour_of_trials(
     ):
         trace = np.zeros((1, 1, features), np.float32) if trace is None else np.asarray(trace, np.float32)
         traces.append(np.broadcast_to(trace, (shape[0], checked.batch, features)))
-    return tuple(traces)
+    return tuple(traces)  # type: ignore[return-value]  # two
 
 
 def check_data(objective: Objective, units: np.ndarray, frames: int, trials: int) -> None:

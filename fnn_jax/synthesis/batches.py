@@ -36,7 +36,7 @@ class Runner:
                 return jax.vmap(lambda *each: function(leaves, *each))(*arguments)
 
             along = PartitionSpec("target")
-            specs = {"in_specs": (PartitionSpec(), *[along] * count), "out_specs": along}
+            specs: dict[str, Any] = {"in_specs": (PartitionSpec(), *[along] * count), "out_specs": along}
             return jax.jit(jax.shard_map(mapped, mesh=self._mesh, check_vma=False, **specs))
 
         def several_steps(leaves, target, progress, last):

@@ -311,6 +311,7 @@ def _networks(
     recordings: Mapping[str, TrainingData], config: NetworkConfig, start: Twin | None, recipe: Recipe
 ) -> dict[str, Network]:
     """New networks, with what is transferred; they share the arrays of their core."""
+    core: dict[str, Any]
     networks, core = {}, {}
     for index, (scan, recording) in enumerate(recordings.items()):
         own = NetworkConfig.from_dict(config.to_dict() | {"num_units": recording.num_units})
@@ -336,7 +337,7 @@ def _transferred(start: Twin, network: Network, recipe: Recipe, scan: str) -> di
     return taken
 
 
-def _devices(devices: Sequence[jax.Device] | None, batch_size: int) -> list[jax.Device]:
+def _devices(devices: Sequence[jax.Device] | None, batch_size: int) -> Sequence[jax.Device]:
     if devices is not None:
         if batch_size % len(devices):
             raise ValueError(

@@ -1,7 +1,7 @@
 """What training makes small: the Poisson loss of windows, averaged over what was recorded."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ class Loss(NamedTuple):
     """The sum of a loss over frames, windows and units, the number of responses that it sums over, and a penalty."""
 
     total: Float[Array, ""]
-    count: Float[Array, ""]
+    count: Float[Array, ""]  # type: ignore[assignment]  # not the method of a tuple
     penalty: Float[Array, ""] | float
 
 
@@ -46,15 +46,17 @@ def window_loss(
     if state.noise is not None:
         state = state._replace(noise=noise_of(state.noise, trained))
     if batch.features is None:
-        inputs = Inputs(batch.stimuli, batch.eye, batch.behaviour)
+        inputs = Inputs(batch.stimuli, batch.eye, batch.behaviour)  # type: ignore[arg-type]  # traced
         names = ("core",) if recipe.decorrelation and keys is not None else ()
-        options = {"features": names, "precision": recipe.precision, "remat": remat}
+        options: dict[str, Any] = {"features": names, "precision": recipe.precision, "remat": remat}
         _, output = network.rollout(state, inputs, stream=stream, **options)
         readout, maps = output.readout, output.features.get("core")
     else:
         maps = None
         readout = network.read(
-            batch.features, stream=stream, noise=None if state.noise is None else state.noise.readout
+            batch.features,  # type: ignore[arg-type]  # traced
+            stream=stream,
+            noise=None if state.noise is None else state.noise.readout,
         )
     losses = network.loss(readout[recipe.burn_in :], jnp.where(present, responses, 0))
     penalty = 0.0

@@ -28,7 +28,7 @@ class Weights(NamedTuple):
     Those that scans do not share have names such as ``8-5/readout.feature.bias``.
     """
 
-    trained: dict[str, jax.Array]
+    trained: dict[str, Any]  # arrays, NumPy ones where they were read
     optimizer: Any
 
 
@@ -127,7 +127,7 @@ class Steps:
         return {row for (index,) in indices for row in range(*index.indices(self.recipe.batch_size))}
 
     def update(
-        self, weights: Weights, batches: Sequence[Mapping[str, Batch]], number: int, stream: int | None
+        self, weights: Weights, batches: Sequence[Mapping[str, Batch]], number: int, stream: int | np.integer | None
     ) -> tuple[Weights, jax.Array]:
         """One update from one batch of every scan, or from several whose gradients are averaged.
 

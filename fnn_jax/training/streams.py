@@ -53,7 +53,7 @@ class StreamOptimizer:
             for name, shape in shapes.items()
         }
         whole, part = jax.eval_shape(optimizer.init, shapes), jax.eval_shape(optimizer.init, one)
-        if jax.tree.structure(whole) != jax.tree.structure(part):
+        if jax.tree.structure(whole) != jax.tree.structure(part):  # type: ignore[operator]
             raise ValueError(
                 "optimizer keeps a state that depends on the number of streams, so that one of them cannot be trained "
                 "alone. Set sample_stream to false in the recipe, or choose another optimiser."

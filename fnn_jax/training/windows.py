@@ -6,7 +6,7 @@ A plan is a function of seed and epoch alone, so a training goes on in the middl
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Windows:
                 f"{data.directory}: behaviour is NaN in {bad} trials ({', '.join(names[:5])}), and missing is 'error'. "
                 "Choose 'mean' (NaN becomes 0) or 'drop' (such windows are left out), or fill the gaps."
             )
-        self._starts = {True: {}, False: {}}
+        self._starts: dict[bool, dict[str, Any]] = {True: {}, False: {}}
         for trial, row in data.trials.iterrows():
             missing = values.missing[trial]
             missing = missing if recipe.missing == "drop" else np.zeros_like(missing)
@@ -135,13 +135,13 @@ class Windows:
         for stage, name in (("perspective", EYE), ("modulation", BEHAVIOUR)):
             if stage in self.recipe.without:
                 arrays[name] = np.zeros_like(arrays[name])
-        arrays[RESPONSES] = np.float32(arrays[RESPONSES])
+        arrays[RESPONSES] = np.float32(arrays[RESPONSES])  # type: ignore[assignment]
         return arrays
 
     def read_responses(self, window: Window) -> np.ndarray:
         """Responses alone, ``[T, U]``."""
         stop = window.start + self.recipe.window_frames
-        return np.float32(self.data.read(window.trial, window.start, stop, [RESPONSES])[RESPONSES])
+        return np.float32(self.data.read(window.trial, window.start, stop, [RESPONSES])[RESPONSES])  # type: ignore[return-value]
 
 
 def streams_of(recipe: Recipe, epoch: int, num_streams: int) -> np.ndarray:

@@ -73,7 +73,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, An
     # Where several processes work together, Orbax would wait for all of them; this one writes for them, in a process
     # that knows nothing of the others.
     content = io.BytesIO()
-    np.savez(content, **{RECORD_KEY: np.array(json.dumps(dict(record)))}, **arrays)
+    np.savez(content, **{RECORD_KEY: np.array(json.dumps(dict(record)))}, **arrays)  # type: ignore[arg-type]
     code = f"import fnn_jax.weights.checkpoint as c; c.write_from_stdin({str(path)!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -126,10 +126,10 @@ _cores: weakref.WeakValueDictionary[tuple[str, str, str], jax.Array] = weakref.W
 _cores_lock = threading.Lock()
 
 
-def _load_core(path: Path, metadata: Mapping[str, Any]) -> dict[str, jax.Array]:
+def _load_core(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of a core, verified when they were read: those in memory, where any network still uses this core."""
     core_sha256, names = metadata["parameters_sha256"], metadata["sha256"]
-    device = str(jax.config.jax_default_device)
+    device = str(jax.config.jax_default_device)  # type: ignore[attr-defined]
     with _cores_lock:
         shared = {name: _cores.get((core_sha256, name, device)) for name in names}
         if any(array is None for array in shared.values()):
