@@ -139,7 +139,7 @@ SCREEN = RUN | {
     | TEXTS
     | st.integers()
     | st.floats()
-    | st.sampled_from([(3, 3), (-1, 2), [(0, 1), (2, 1)], (0.0, 1.0)]),
+    | st.sampled_from([(3, 3), (-1, 2), [(0, 1), (2, 1)], (0.0, 1.0), [(0, 2), (1,)]]),
     "batch_size": integers(none=True),
     "chunk_frames": integers(none=True),
     "devices": JUNK | TEXTS | NO_SCALARS | st.integers() | st.just([jax.devices()[0]] * 2),
@@ -166,9 +166,11 @@ SHOWN = {
         ["ab", b"ab", 5, 0.5, Odd(), ["a"], ["a", "a"], ["a", None], [1.5, 2], [[], []], "a", ["a", "b", "c"]]
     ),
     "perspectives": no_trace((2,), (FRAMES, 2))
-    | st.sampled_from([{}, {"a": np.zeros(2)}, {"0": np.zeros(2), "1": 1}, np.zeros((3, FRAMES, 2))]),
+    | st.sampled_from([{}, {"a": np.zeros(2)}, {"0": np.zeros(2), "1": 1}, np.zeros((3, FRAMES, 2))])
+    | st.just(dict.fromkeys("012", np.zeros(2))),
     "modulations": no_trace((2,), (FRAMES, 2))
-    | st.sampled_from([{}, {"a": np.zeros(2)}, {"0": np.zeros(2), "1": "a"}, [np.zeros((FRAMES, 2))]]),
+    | st.sampled_from([{}, {"a": np.zeros(2)}, {"0": np.zeros(2), "1": "a"}, [np.zeros((FRAMES, 2))]])
+    | st.just(dict.fromkeys("01A", np.zeros(2))),
     "fit": words("crop", "pad", "stretch"),
 }
 
@@ -361,6 +363,11 @@ FOUND = {
     "units in rows of several lengths": (lambda twin: twin.select([[0], [1, 2]]), "units is"),
     "no units": (lambda twin: twin.select([]), "units selects no unit"),
     "no twins": (lambda twin: Screen(None), "twins is None"),
+    "a pair and a single": (lambda twin: Screen(twin, reduce="mean", intervals=[(0, 2), (1,)]), "intervals is"),
+    "a trace of no stimulus": (
+        lambda twin: Screen(twin)([VIDEO], modulations={"0": np.zeros(2), "O": np.zeros(2)}),
+        r"modulations has traces of ids that no stimulus has: \['O'\]",
+    ),
     "a number of devices": (lambda twin: Screen(twin, devices=2), "devices is 2"),
     "one text as ids": (lambda twin: Screen(twin)([VIDEO, VIDEO], ids="ab"), "ids is 'ab'"),
     "fit of arrays": (lambda twin: Screen(twin)([VIDEO], fit="cut"), "fit is 'cut'"),

@@ -10,6 +10,7 @@ import pytest
 from fnn_jax import Screen, cli, physiology, stimuli
 from fnn_jax.model import geometry
 from fnn_jax.physiology import figures, protocols
+from fnn_jax.physiology.protocol import Measured
 from fnn_jax.stimuli import Display
 
 # Pixels of the small twin are 7 degrees wide.
@@ -147,10 +148,10 @@ def test_own_protocols_are_drawn(twin, display, tmp_path):
 
     def measure(protocol, responses):
         table = pd.DataFrame({"preference": responses[0] - responses[1]})
-        return physiology.Measured(table, {"curve": responses}, pd.Index(["right", "up"], name="motion"))
+        return Measured(table, {"curve": responses}, pd.Index(["right", "up"], name="motion"))
 
     def bare(protocol, responses):
-        return physiology.Measured(pd.DataFrame({"mean": responses.mean(0)}), {})
+        return Measured(pd.DataFrame({"mean": responses.mean(0)}), {})
 
     for name, function in (("mine", measure), ("bare", bare)):
         result = physiology.Protocol(name, display, movies, function).run(twin, batch_size=2, progress=False)

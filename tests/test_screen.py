@@ -184,6 +184,16 @@ def test_what_can_be_known_stops_before_the_start(screen, videos, monkeypatch, t
         (videos, {"perspectives": np.zeros((5, FRAMES, 2))}, "perspectives holds 5 traces for 6 stimuli"),
         (videos, {"perspectives": np.zeros((4, 2))}, "perspectives has 4 frames and stimuli has 11"),
         (videos, {"modulations": {"0": np.zeros(2)}}, "modulations has no trace of this id"),
+        (
+            videos,
+            {"perspectives": {**{i: np.zeros(2) for i in range(COUNT)}, "clip 6": np.zeros(2)}},
+            r"perspectives has traces of ids that no stimulus has: \['clip 6'\]; the stimuli are \['0', '1', .* and more",
+        ),
+        (
+            {"a": videos[0]},
+            {"modulations": {"a": np.zeros(2), "A": np.zeros(2)}},
+            r"modulations has traces of ids that no stimulus has: \['A'\]; the stimuli are \['a'\]\.",
+        ),
         (tmp_path / "none", {}, "none"),
         ((v for v in ()), {}, "stimuli holds none"),
     ):

@@ -1,5 +1,6 @@
 """Screens on disk: killed and gone on with, shared by processes, refused where they are others'."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import xarray
+import zarr
 from processes import READY, Process
 
 from fnn_jax import Screen, ScreenError, Twin, open_screen
@@ -324,6 +326,32 @@ def test_a_full_or_read_only_disk_is_told(twin, videos, tmp_path):
     with pytest.raises(OSError):
         Screen(twin)(videos[:2], tmp_path / "file" / "out.zarr")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("writes", [0, 3])
+def test_a_full_disk_is_told(twin, videos, tmp_path, monkeypatch, writes):
+    """With the remedy, whichever array finds no room; then the same call goes on."""
+    screen, out = Screen(twin, reduce="mean", batch_size=BATCH), tmp_path / "out.zarr"
+    expected = screen(videos[:3]).responses
+    write, count = store.ScreenStore._write, iter(range(100))
+    assign = zarr.Array.__setitem__
+
+    def full(array, where, values):
+        if next(count) >= writes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        assign(array, where, values)
+
+    def of_a_block(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(zarr.Array, "__setitem__", full)
+            write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.ScreenStore, "_write", of_a_block)
+        with pytest.raises(OSError, match=f"^{out} cannot be written: the disk is full, or your quota. Make room, and"):
+            screen(videos[:3], out)
+    assert not (open_screen(out).done == 1).any()
+    np.testing.assert_array_equal(screen(videos[:3], out).responses, expected)
 
 
 @pytest.mark.slow

@@ -369,6 +369,32 @@ def test_resumed_is_uninterrupted(twin, tmp_path, monkeypatch, moment):
         synthesis.synthesize(twin, [4], **options, out=tmp_path / "other")
 
 
+def test_functions_of_the_caller_decide_the_synthesis(twin, tmp_path, monkeypatch):
+    """Another function, or the same one with other numbers: another synthesis."""
+
+    def options(factor=1.0, shift=0.0, scale=1.0):
+        level = np.full((4, 1, 1), factor, np.float32)
+        return {
+            "objective": synthesis.custom(lambda seen, _: -(seen.responses * level).mean()),
+            "transforms": [lambda key, frames: frames + shift],
+            "penalties": [(0.1, lambda frames, start: scale * (frames**2).mean())],
+        }
+
+    def killed(*arguments):
+        raise Killed
+
+    def begin(**changes):
+        synthesis.synthesize(twin, [4], **QUICK | options() | changes, out=tmp_path / "s")
+
+    monkeypatch.setattr(batches.Runner, "run", killed)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            begin()
+    for changes in (options(factor=2.0), options(shift=0.1), options(scale=2.0), {"optimizer": optax.adam(0.2)}):
+        with pytest.raises(synthesis.SynthesisError, match="another synthesis, which is kept .problem: there"):
+            begin(**changes)
+
+
 @pytest.mark.slow
 def test_four_devices_equal_one(twin, tmp_path):
     twin.save(tmp_path / "weights")

@@ -24,10 +24,13 @@ from fnn_jax.data import DataError, TrainingData
 from fnn_jax.demo import random_network
 from fnn_jax.model.parameters import parameter_arrays
 from fnn_jax.training import Recipe, Training, TrainingError, checkpoints, loop, train
+from fnn_jax.training.checkpoints import Checkpoints, Snapshot
 from fnn_jax.training.config import read_job
+from fnn_jax.training.features import KeptFeatures
 from fnn_jax.training.objective import noise_of
-from fnn_jax.training.step import Steps
+from fnn_jax.training.step import Steps, Weights
 from fnn_jax.training.windows import Windows
+from fnn_jax.weights import checkpoint
 
 RECIPE = Recipe(
     epochs=2,
@@ -106,11 +109,12 @@ def test_called_again_it_is_done(trained, data, start, tmp_path):
 def test_another_optimiser_of_the_caller_is_another_training(data, start, tmp_path):
     """It was taken for the same one before: recorded as one of the caller, whatever it computes."""
     recipe = dataclasses.replace(RECIPE, epochs=1, warmup_epochs=0, training_batches=1, validation_batches=1)
-    train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
-    again = train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
-    assert again.is_finished
-    with pytest.raises(TrainingError, match="another training, which is kept .optimizer: there .of the caller"):
-        train(data, tmp_path, start, recipe, optimizer=optax.adam(1.0), progress=False)
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam asked for it
+        train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
+        again = train(data, tmp_path, start, recipe, optimizer=optax.adam(1e-3), progress=False)
+        assert again.is_finished
+        with pytest.raises(TrainingError, match="another training, which is kept .optimizer: there .of the caller"):
+            train(data, tmp_path, start, recipe, optimizer=optax.adam(1.0), progress=False)
 
 
 class Stop(Exception):
@@ -137,6 +141,18 @@ def interrupted(monkeypatch):
     return until
 
 
+def test_another_schedule_of_the_caller_is_another_training(data, start, tmp_path, interrupted):
+    def optimizer(rates, momentum=None):
+        rates = jnp.float32(rates)
+        return optax.sgd(lambda count: rates[jnp.minimum(count, 2)], momentum)
+
+    interrupted(0, data, tmp_path, start, RECIPE, optimizer=optimizer([0.1, 0.2, 0.3]))
+    interrupted(0, data, tmp_path, start, RECIPE, optimizer=optimizer([0.1, 0.2, 0.3]))
+    for other in (optimizer([0.1, 0.2, 0.4]), optimizer([0.1, 0.2, 0.3], 0.9), None):
+        with pytest.raises(TrainingError, match="another training, which is kept .optimizer: there .of the caller"):
+            train(data, tmp_path, start, RECIPE, optimizer=other, progress=False)
+
+
 @pytest.mark.slow
 def test_resumed_equals_uninterrupted(trained, data, start, tmp_path, interrupted):
     out = tmp_path / "out"
@@ -160,6 +176,60 @@ def test_a_damaged_checkpoint_is_passed_over(trained, data, start, tmp_path, int
     with pytest.warns(UserWarning, match="goes on from an older checkpoint"):
         resumed = train(data, out, start, RECIPE, progress=False)
     assert same(resumed.twin("last"), trained.twin("last"))
+    assert not found[1].exists()  # a damaged one is not kept for the day when the last is damaged
+
+
+def snapshot(update):
+    """Of a small training; its checkpoints have files that are large enough to be damaged."""
+    weights = {"readout.feature.bias": np.random.default_rng(update).standard_normal(1000, np.float32)}
+    return Snapshot(Weights(weights, dict(weights)), weights, update, 1, [0.5], [{"epoch": 0}], 0, "")
+
+
+@pytest.mark.parametrize("update", [6, 8])
+def test_a_damaged_checkpoint_is_replaced(tmp_path, update):
+    """By that of the same update, or removed with the next one; it was kept, and warned of each time, before."""
+    for number in (3, 6):
+        Checkpoints(tmp_path).save(snapshot(number))
+    damage(tmp_path / "update-00000006")
+    found = Checkpoints(tmp_path)
+    with pytest.warns(UserWarning, match="goes on from an older checkpoint") as warned:
+        assert found.load(snapshot(0)).update == 3
+    assert len(warned) == 1
+    found.save(snapshot(update))
+    again = Checkpoints(tmp_path)
+    assert again.steps() == [3, update]  # the damaged one does not count as one to fall back on
+    whole = again.load(snapshot(0))  # and no warning
+    np.testing.assert_array_equal(whole.best["readout.feature.bias"], snapshot(update).best["readout.feature.bias"])
+
+
+def test_a_damaged_end_is_mended(trained, data, start, tmp_path):
+    """Each call warned, and computed the last epoch again, before."""
+    out = shutil.copytree(trained.directory, tmp_path / "out")
+    last = max((out / "checkpoints").iterdir())
+    damage(last)
+    with pytest.warns(UserWarning, match="goes on from an older checkpoint") as warned:
+        train(data, out, start, RECIPE, progress=False)
+    assert len(warned) == 1
+    again = train(data, out, start, RECIPE, progress=False)  # and no warning
+    assert checkpoint.load(last)[1]["update"] == 6
+    pd.testing.assert_frame_equal(again.metrics, trained.metrics)
+
+
+def test_a_full_disk_is_told_of_the_checkpoint(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(snapshot(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write", full)
+        with pytest.raises(
+            TrainingError, match=r"update-00000006 cannot be written: the disk is full. Make room and start the same"
+        ):
+            checkpoints.save(snapshot(6))
+    assert checkpoints.steps() == [3] and checkpoints.load(snapshot(0)).update == 3
+    checkpoints.save(snapshot(6))
+    assert checkpoints.load(snapshot(0)).update == 6
 
 
 def test_metrics_of_a_damaged_checkpoint_are_refused(trained, tmp_path):
@@ -233,6 +303,50 @@ def test_draws_of_frozen_stages():
 @pytest.fixture(scope="module")
 def readout_only():
     return dataclasses.replace(RECIPE, train="readout", window_step=8)
+
+
+@pytest.fixture(scope="module")
+def kept(data, start, readout_only, tmp_path_factory):
+    """A folder of features, and a function that reads all features of one."""
+    windows = Windows(data, dataclasses.replace(readout_only, keep_features=True), progress=False)
+
+    def read(folder):
+        return KeptFeatures(folder, windows, start.network, progress=False).read(windows.all(), None).features
+
+    folder = tmp_path_factory.mktemp("kept") / "twin"
+    read(folder)
+    return folder, read
+
+
+DAMAGE = {
+    "a bit": ("features.npy", lambda content: content[:-100] + bytes([content[-100] ^ 64]) + content[-99:]),
+    "a bit of a hash": ("sha256.npy", lambda content: content[:-1] + bytes([content[-1] ^ 1])),
+    "the end is lost": ("features.npy", lambda content: content[:-1000]),
+    "the end is zero": ("features.npy", lambda content: content[:-1000] + bytes(1000)),
+    "the beginning is zero": ("features.npy", lambda content: bytes(100) + content[100:]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_features_are_computed_again(kept, tmp_path, name):
+    """They were trained on, without a word, before."""
+    whole, read = kept
+    folder = shutil.copytree(whole, tmp_path / "twin")
+    file, change = DAMAGE[name]
+    (folder / file).write_bytes(change((folder / file).read_bytes()))
+    with pytest.warns(UserWarning, match="twin.* damaged, and (is|are) computed again"):
+        features = read(folder)
+    np.testing.assert_array_equal(features, read(whole))
+    np.testing.assert_array_equal(read(folder), features)  # and no warning
+
+
+def test_features_of_a_damaged_record_are_refused(kept, tmp_path):
+    whole, read = kept
+    folder = shutil.copytree(whole, tmp_path / "twin")
+    record = folder / "features.json"
+    record.write_text(record.read_text().replace('"mean"', '"drop"'))
+    with pytest.raises(TrainingError, match="features.json is damaged"):
+        read(folder)
 
 
 @pytest.mark.slow
@@ -392,8 +506,31 @@ def test_command_line(data, start, trained, tmp_path, capsys):
         config.write_text(wrong)
         assert cli.main(command) == 1
         assert message in capsys.readouterr().err
-    assert cli.main(["train", str(tmp_path / "nothing.toml")]) == 1
-    assert cli.main(["train", str(tmp_path / "foundation")]) == 1
+
+
+def test_what_cannot_be_trained_on_is_named(tmp_path, capsys):
+    """And not by the number of an error."""
+    for name in ("none.toml", "none.yaml", "folder", "folder.toml"):
+        path = tmp_path / name
+        path.mkdir() if name.startswith("folder") else None
+        assert cli.main(["train", str(path)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"fnn-jax train: {path} ") and "expected a file that says what to train" in error
+        assert "Errno" not in error and "Traceback" not in error
+        with pytest.raises(OSError, match=f"^{path} .*expected a file that says what to train"):
+            read_job(path)
+    config = tmp_path / "config.toml"
+    for name, problem in (
+        ("nowhere", "is no folder. Give one that"),
+        ("folder", "lacks the folders training, samples"),
+    ):
+        config.write_text(f'out = "out"\n[data]\ntraining = "{name}"\n')
+        assert cli.main(["train", str(config)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"fnn-jax train: {tmp_path / name} {problem}") and "Errno" not in error
+        with pytest.raises(DataError, match=f"^{tmp_path / name} {problem}"):
+            train(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 TRAIN_IN_ANOTHER_PROCESS = """

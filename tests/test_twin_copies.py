@@ -97,7 +97,15 @@ def test_screens_in_processes_of_multiprocessing(published, video):
     np.testing.assert_array_equal(np.concatenate(parts), _mean_responses(published, videos))
 
 
+@pytest.mark.slow
 def test_screens_in_processes_of_joblib(published, video):
+    """Two jobs: one would be done in the same process, where nothing is pickled."""
     joblib = pytest.importorskip("joblib")
-    parts = joblib.Parallel(1)(joblib.delayed(_mean_responses)(published, part) for part in (video[None],))
-    np.testing.assert_array_equal(parts[0], _mean_responses(published, video[None]))
+    from joblib.externals.loky import get_reusable_executor
+
+    videos = np.stack([video, video[::-1]])
+    try:
+        parts = joblib.Parallel(2, "loky")(joblib.delayed(_mean_responses)(published, part[None]) for part in videos)
+    finally:
+        get_reusable_executor().shutdown(wait=True)
+    np.testing.assert_array_equal(np.concatenate(parts), _mean_responses(published, videos))

@@ -38,7 +38,7 @@ class Stimulus(NamedTuple):
 class Loaded(NamedTuple):
     """A stimulus in memory, checked; or, with an ``error``, why it cannot be shown."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the method of a tuple
     id: str
     inputs: CheckedInputs | None
     intervals: Intervals | None
@@ -163,7 +163,8 @@ class Source:
         """Look at every stimulus that is at hand, without reading pixels.
 
         Raises:
-            ValueError: some cannot be shown; the message lists the first ones, by id and reason.
+            ValueError: some cannot be shown; the message lists the first ones, by id and reason. Or there are traces
+                of other ids, where those of the stimuli are known.
         """
         problems = []
         for index in self._at_hand():
@@ -175,6 +176,18 @@ class Source:
             listed = "\n".join("  " + problem for problem in problems[:SHOWN])
             more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
             raise ValueError(f"{len(problems)} of {self.count} stimuli cannot be shown:\n{listed}{more}")
+        self._check_ids_of_traces()
+
+    def _check_ids_of_traces(self) -> None:
+        known = set(self.ids or ())
+        for name, traces in self.traces.items():
+            unknown = [each for each in traces if each not in known] if known and isinstance(traces, Mapping) else []
+            if unknown:
+                more = " and more" if self.count > SHOWN else ""
+                raise ValueError(
+                    f"{name} has traces of ids that no stimulus has: {unknown[:SHOWN]}; the stimuli are "
+                    f"{self.ids[:SHOWN]}{more}."
+                )
 
     def _at_hand(self) -> range:
         """Numbers of the stimuli that can be looked at before the start."""
@@ -274,7 +287,7 @@ class Source:
         traces = [constant_trace(name, getattr(item, name), length) for name in ("perspectives", "modulations")]
         if self.count is None:
             traces = [None if trace is None else np.array(trace) for trace in traces]
-        inputs = check_inputs(frames, *traces, self.config, traceable=False, values=values)
+        inputs = check_inputs(frames, *traces, self.config, traceable=False, values=values)  # type: ignore[call-arg]  # two
         if inputs.is_batch:
             raise ValueError("its perspectives or modulations have a batch axis; expected [T, 2] or [2].")
         intervals = self.intervals if item.intervals is None else as_intervals(item.intervals)

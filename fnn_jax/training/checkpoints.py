@@ -87,7 +87,9 @@ class Checkpoints:
             raise TrainingError(f"{path} cannot be written: the disk is full. {remedy}") from error
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise TrainingError(f"{path} cannot be written: {str(error).splitlines()[0]}. {remedy}") from error
-        for old in {*self.steps()[:-KEPT], *self._damaged} - {snapshot.update}:
+        damaged = self._damaged - {snapshot.update}  # which are no checkpoints to fall back on
+        whole = [step for step in self.steps() if step not in damaged]
+        for old in {*whole[:-KEPT], *damaged}:
             shutil.rmtree(self._path(old), ignore_errors=True)
         self._damaged.clear()
 
@@ -145,7 +147,7 @@ def _plain(array: Any) -> np.ndarray:
 
 def _like(array: np.ndarray, leaf: jax.Array) -> Any:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))  # type: ignore[arg-type]
     return array.reshape(leaf.shape)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from fnn_jax.common.arrays import array_digest
+from fnn_jax.common.files import explained_full_disk
 from fnn_jax.common.records import claimed
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
@@ -56,9 +57,9 @@ class KeptFeatures:
             done = self._verified(hashes, directory)
             self._compute(network, hashes, [window for window in everything if not done[self._numbers[window]]])
 
-    def _verified(self, hashes: np.ndarray, directory: Path) -> np.ndarray:
+    def _verified(self, hashes: np.memmap, directory: Path) -> np.ndarray:
         """Which windows are there; those that differ from their hash are damaged, and count as missing."""
-        done = hashes.any(1)
+        done: np.ndarray = hashes.any(1)  # type: ignore[assignment]  # of an axis, an array
         damaged = 0
         for number in tqdm(np.flatnonzero(done), unit="window", desc="verifying features", disable=self._quiet):
             if array_digest(self._maps[number]) != hashes[number].tobytes():
@@ -68,7 +69,7 @@ class KeptFeatures:
             warnings.warn(f"{damaged} windows of {directory} are damaged, and are computed again.", stacklevel=4)
         return done
 
-    def _compute(self, network: Network, hashes: np.ndarray, todo: list[Window]) -> None:
+    def _compute(self, network: Network, hashes: np.memmap, todo: list[Window]) -> None:
         recipe, twin = self._windows.recipe, Twin(network)
         count = len(self._everything)
         with tqdm(total=count, initial=count - len(todo), unit="window", desc="features", disable=self._quiet) as bar:
@@ -94,7 +95,7 @@ class KeptFeatures:
         return Batch(None, None, None, np.stack(responses, axis=1), np.stack(maps, axis=1))
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     """A file of zeros, or the one that is there, mapped into memory; one that is damaged is begun anew."""
     if path.exists():
         try:
@@ -114,7 +115,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     temporary = path.with_suffix(".new.npy")
     np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):  # else a disk that fills up later kills the process, without a word
-        with open(temporary, "r+b") as file:
+        with explained_full_disk(path), open(temporary, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     temporary.rename(path)
     return np.lib.format.open_memmap(path, mode="r+")
