@@ -3,6 +3,8 @@
 # make test        the tests, with the versions of constraints.txt; COVERAGE=1 counts the lines that they run, in twice the time
 # make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
+# make accelerators   what the compilers of GPUs and TPUs make of the programs; needs neither, but their plugins (500 MB)
+# make gpu         on a machine with a GPU: parity, times, and times beside the released package, in ten minutes
 # make wheel       source distribution and wheel in dist/
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,6 +37,13 @@ test-slow: $(VENV)/test.installed
 faults: $(VENV)/test.installed
 	$(VENV)/bin/python benchmarks/faults.py
 
+accelerators: $(VENV)-accelerators/installed
+	$(VENV)-accelerators/bin/python benchmarks/accelerators.py
+
+gpu: $(VENV)/test.installed
+	$(INSTALL) 'jax[cuda13]'
+	$(VENV)/bin/python benchmarks/run.py --device
+
 wheel: $(VENV)/test.installed
 	$(RUN) build --no-isolation
 
@@ -49,4 +58,11 @@ $(VENV)/test.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(INSTALL) -e '.[test]'
 	touch $@
 
-.PHONY: demo check test test-slow faults wheel
+# In an environment of its own: where they are installed, JAX looks for the devices.
+$(VENV)-accelerators/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)-accelerators
+	$(VENV)-accelerators/bin/python -m pip install --quiet -c $(CONSTRAINTS) -e . 'jax[cuda13-local]'
+	$(VENV)-accelerators/bin/python -m pip install --quiet -c $(CONSTRAINTS) 'jax[tpu]' || echo "No plugin for TPUs: they are left out."
+	touch $@
+
+.PHONY: demo check test test-slow faults accelerators gpu wheel

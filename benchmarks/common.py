@@ -216,7 +216,7 @@ class Results:
 
     def __init__(self, question, options):
         arguments = [a for a in sys.argv[1:] if not a.startswith("--json") and a != options.json]
-        self.path = options.json and Path(options.json)
+        self.path, self.repeats = options.json and Path(options.json), options.repeats
         self._start = time.monotonic(), _others_s()
         self.table = {
             "question": question.splitlines()[0],

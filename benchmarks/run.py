@@ -2,6 +2,11 @@
 
     python benchmarks/run.py --only single_clip gradient
 
+    python benchmarks/run.py --device
+
+The second is for an accelerator, in ten minutes: parity with the released code, what the programs take and what was
+modelled, and how fast they are beside the released package. What a step wrote before it failed is kept.
+
 With the released package on PYTHONPATH there is a column for it; nothing else runs on the machine meanwhile, please.
 Results of scripts that are not run stay as they are; those of --quick go into files of their own.
 """
@@ -26,14 +31,26 @@ SCRIPTS = (
     "training",
     "evaluation",
 )
+# Of --device, with the seconds that each may take.
+DEVICE = {"parity": 150, "device": 240, "beside": 150}
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}
 
 
+def run(command, environment, limit_s):
+    """What went wrong, or nothing."""
+    try:
+        code = subprocess.run(command, env=environment, timeout=limit_s).returncode
+    except subprocess.TimeoutExpired:
+        return f"was stopped after {limit_s} s"
+    return f"ended with code {code}" if code else ""
+
+
 def main():
-    scripts = [name for name in SCRIPTS if (HERE / f"{name}.py").exists()]
+    scripts = [name for name in (*SCRIPTS, *DEVICE) if (HERE / f"{name}.py").exists()]
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind, allow_abbrev=False)
-    parser.add_argument("--only", nargs="+", choices=scripts, default=scripts, metavar="NAME", help=", ".join(scripts))
+    parser.add_argument("--only", nargs="+", choices=scripts, metavar="NAME", help=", ".join(scripts))
+    parser.add_argument("--device", action="store_true", help=f"for an accelerator: {', '.join(DEVICE)}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
     parser.add_argument("--alone", action="store_true", help="leave the released package out")
     parser.add_argument("--compile", action="store_true", help="single_clip, batch: a column with torch.compile")
@@ -44,19 +61,23 @@ def main():
     # What is compiled is compiled anew: it is measured.
     environment = {key: value for key, value in os.environ.items() if key != "JAX_COMPILATION_CACHE_DIR"}
     failed = []
-    for name in options.only:
+    for name in options.only or (DEVICE if options.device else [name for name in scripts if name in SCRIPTS]):
         print(f"\n== {name}", flush=True)
         switches = [f"--{switch}" for switch in ("quick", "alone") if getattr(options, switch)]
         switches += [f"--{switch}" for switch in SWITCHES if getattr(options, switch) and name in SWITCHES[switch]]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.json"
             command = [sys.executable, str(HERE / f"{name}.py"), *switches, "--json", str(path)]
-            if subprocess.run(command, env=environment).returncode or not path.exists():
-                failed.append(name)
+            problem = run(command, environment, DEVICE.get(name) if options.device else None)
+            if problem:
+                failed.append(f"{name} ({problem})")
+            if not path.exists():
                 continue
             table = json.loads(path.read_text())
+            if problem:
+                table["notes"].append(f"Not whole: it {problem}.")
         platform = table["machine"]["platform"] + ("-quick" if options.quick else "")
-        written = report.merge(options.output, platform, {name: table}, SCRIPTS)
+        written = report.merge(options.output, platform, {name: table}, (*DEVICE, *SCRIPTS))
         print(f"\nWrote {written}", flush=True)
     if failed:
         sys.exit(f"Failed, and what was there of them is kept: {', '.join(failed)}.")

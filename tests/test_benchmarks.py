@@ -6,7 +6,10 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,11 +17,15 @@ from fnn_jax import NetworkConfig
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))  # the scripts import what lies beside them
+import accelerators  # noqa: E402
 import common  # noqa: E402
+import device  # noqa: E402
 import operations  # noqa: E402
+import programs  # noqa: E402
 import report  # noqa: E402
+import run  # noqa: E402
 
-MODULES = {"common", "report", "sides", "operations"}  # what the scripts share
+MODULES = {"common", "report", "sides", "operations", "programs"}  # what the scripts share
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in MODULES)
 
 # GFLOP a frame, from the architecture's shapes, by hand.
@@ -105,6 +112,95 @@ def test_nothing_is_timed_when_the_results_differ():
     sides = {"released": lambda: np.array([1.0, 2.0]), "fnn_jax": lambda: np.array([1.0, 2.1])}
     with pytest.raises(SystemExit, match=r"released and fnn_jax differ by 4\.8e-02"):
         common.compare(None, "row", sides, 1, 1)
+
+
+# As XLA writes programs for GPUs: a loop of eight turns, with a product, an update in place and a slice.
+COMPILED = """
+%fused_slice (param_0.1: f32[8,100]) -> f32[1,100] {
+  %param_0.1 = f32[8,100]{1,0} parameter(0)
+  ROOT %slice.1 = f32[1,100]{1,0} slice(%param_0.1), slice={[0:1], [0:100]}
+}
+%fused_update (param_0.2: f32[8,100], param_1.2: f32[1,100]) -> f32[8,100] {
+  %param_0.2 = f32[8,100]{1,0} parameter(0)
+  %param_1.2 = f32[1,100]{1,0} parameter(1)
+  ROOT %dus = f32[8,100]{1,0} dynamic-update-slice(%param_0.2, %param_1.2)
+}
+%body.1 (arg: (s32[], f32[8,100])) -> (s32[], f32[8,100]) {
+  %arg = (s32[], f32[8,100]) parameter(0)
+  %x = f32[8,100]{1,0} get-tuple-element(%arg), index=1
+  %row = f32[1,100]{1,0} fusion(%x), kind=kLoop, calls=%fused_slice, metadata={op_name="jit(run)/slice"}
+  %new = f32[8,100]{1,0} fusion(%x, %row), kind=kLoop, calls=%fused_update
+  ROOT %out = (s32[], f32[8,100]) tuple(%arg, %new)
+}
+%condition.1 (arg: (s32[], f32[8,100])) -> pred[] {
+  ROOT %less = pred[] constant(true)
+}
+ENTRY %main (a: f32[8,100], b: bf16[100,100]) -> f32[8,100] {
+  %a = f32[8,100]{1,0} parameter(0)
+  %b = bf16[100,100]{1,0} parameter(1)
+  %product = f32[8,100]{1,0} custom-call(%a, %b), custom_call_target="__cublas$gemm"
+  %sum = f32[8,100]{1,0} all-reduce(%product), to_apply=%add
+  %loop = (s32[], f32[8,100]) while(%t), condition=%condition.1, body=%body.1, backend_config={"known_trip_count":{"n":"8"}}
+  ROOT %done = f32[8,100]{1,0} get-tuple-element(%loop), index=1
+}
+"""
+
+
+def test_kernels_bytes_and_collectives_are_counted():
+    found = accelerators.counted(SimpleNamespace(as_text=lambda: COMPILED), "cuda")
+    row, product, sum_ = 400, 3200 + 20000 + 3200, 2 * 3200
+    assert found.kernels == 2 + 8 * 2
+    assert found.bytes == product + sum_ + 8 * (2 * row + 2 * row)  # a slice is read alone, and written in place
+    assert found.collectives == {"all-reduce": 1}
+    assert found.largest[0][:2] == (product, "__cublas$gemm")
+    h100 = accelerators.DEVICES["h100"]
+    by_bytes = accelerators.modelled_s(found, 0.0, h100, "float32")
+    assert by_bytes == pytest.approx(found.bytes / 3.35e12 + 18 * 2.5e-6)
+    assert accelerators.modelled_s(found, 67e12, h100, "float32") == pytest.approx(1 + 18 * 2.5e-6)
+
+
+def test_rows_of_accelerators_are_written():
+    values = {"compile_s": 20.0, "temporaries_gb": 0.8, "kernels_a_frame": 7.5, "megabytes_a_frame": 278.0}
+    values |= {"collectives": {"all-gather": 14}, "modelled_ms_a_frame": 0.1, "trace_s": 1, "largest": []}
+    rows = {"h100 | predict | float32 | 4": values, "v5e | predict | float32 | 1": {"error": "XlaError: no"}}
+    text = accelerators.written(rows, "About.")
+    assert "| predict | float32 | 4 | 20 | 0.8 | 7.5 | 278 | 14 all-gather | 0.1 |" in text
+    assert "| predict | float32 | 1 | does not compile: XlaError: no |" in text
+
+
+def test_no_compiler_no_row(monkeypatch):
+    """Where a plugin is missing it says so, and nothing is written that was not counted."""
+    from jax.experimental import topologies
+
+    def missing(**_):
+        raise RuntimeError("no such plugin")
+
+    monkeypatch.setattr(topologies, "get_topology_desc", missing)
+    with pytest.raises(accelerators.Unavailable, match="no compiler for tpu here: no such plugin"):
+        accelerators.described(accelerators.DEVICES["v5e"], 1)
+
+
+@pytest.mark.parametrize("name", programs.PROGRAMS)
+def test_programs_can_be_traced(name):
+    program = programs.PROGRAMS[name](NetworkConfig.tiny(5), "float32")
+    assert len(program.arguments) == len(program.axes)
+    jax.eval_shape(program.function, *program.arguments)
+
+
+def test_a_program_is_timed(tmp_path):
+    results = SimpleNamespace(repeats=2, add=lambda name, cells, **raw: rows.append((name, cells, raw)))
+    rows = []
+    program = programs.Program(lambda x: x + 1, (jax.ShapeDtypeStruct((3,), jnp.float32),), (0,), 3)
+    device.measure(results, "plus", program, accelerators.DEVICES["h100"], "float32")
+    ((name, cells, raw),) = rows
+    assert name == "plus" and len(raw["seconds"]) == 2 and set(cells) >= {"ms a frame", "temporaries, GB"}
+
+
+def test_a_step_that_fails_or_hangs_does_not_stop_the_rest():
+    python = [sys.executable, "-c"]
+    assert run.run([*python, ""], None, 60) == ""
+    assert run.run([*python, "raise SystemExit(3)"], None, 60) == "ended with code 3"
+    assert run.run([*python, "import time; time.sleep(60)"], None, 0.5) == "was stopped after 0.5 s"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

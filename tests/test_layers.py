@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fnn_jax.model import grouped, layers, winograd
+from fnn_jax.model import convolution, grouped, layers, stacked, winograd
+from fnn_jax.model.formulation import formulated
 from fnn_jax.model.geometry import sample_bilinear
 from fnn_jax.model.layers import Conv
 from fnn_jax.model.reading import weighted_samples
@@ -33,9 +34,10 @@ def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
     x = jnp.asarray(random.standard_normal((frames + 2, 5, 7, 6)))
     weight = jnp.asarray(random.standard_normal((frames, 5, 7, 8)))
 
-    def run():
+    def run(name):
         def loss(conv, x):
-            y = conv(x)
+            with formulated(name):
+                y = conv(x)
             return (y * weight).sum(), y
 
         (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(conv, x)
@@ -44,11 +46,15 @@ def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
     calls = []
     real = layers.convolve_frames
     monkeypatch.setattr(layers, "convolve_frames", lambda *args: calls.append(1) or real(*args))
-    fast = run()
-    assert len(calls) == (frames >= 4)
-    monkeypatch.setattr(layers, "on_cpu", lambda: False)
-    for ours, plain in zip(fast, run(), strict=True):
-        np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
+    plain = run("plain")
+    assert not calls
+    monkeypatch.setattr(convolution, "LARGE_MAP", 1)
+    for name in ("cpu", "accelerator"):
+        calls.clear()
+        fast = run(name)
+        assert len(calls) == groups * (frames >= 4)
+        for ours, theirs in zip(fast, plain, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-12 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 4), (5, 4)])
@@ -59,21 +65,28 @@ def test_convolution_of_the_recurrent_maps(doubles, monkeypatch, height, width):
     kernel = jnp.asarray(random.standard_normal((3, 3, 3, 4, 6)))
     weight = jnp.asarray(random.standard_normal((3, height, width, 6)))
 
-    def run():
+    def run(convolve):
         def loss(x, kernel):
-            y = grouped.convolution(kernel, height, width)(x)
+            y = convolve(x, kernel)
             return (y * weight).sum(), y
 
         (_, y), gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(x, kernel)
         return [y, *gradients]
 
+    def side_by_side(x, kernel):
+        return jnp.moveaxis(stacked.convolve(jnp.moveaxis(x, 0, 2), kernel), 2, 0)
+
     assert grouped.convolution(kernel, height, width).func is (
         grouped._convolve_groups if height % 2 else grouped._convolve_tiles
     )
-    fast = run()
-    monkeypatch.setattr(grouped, "on_cpu", lambda: False)
-    for ours, plain in zip(fast, run(), strict=True):
-        np.testing.assert_allclose(ours, plain, atol=1e-12 * np.abs(plain).max())
+    fast = [run(lambda x, kernel: grouped.convolution(kernel, height, width)(x)), run(side_by_side)]
+    with jax.default_matmul_precision("tensorfloat32"):  # takes the grouped convolution; by hand, in float64, unrounded
+        monkeypatch.setattr(convolution, "as_operands", lambda precision, *arrays: arrays)
+        fast.append(run(side_by_side))
+    plain = run(lambda x, kernel: grouped._convolve_groups(x, kernel))
+    for ours in fast:
+        for one, theirs in zip(ours, plain, strict=True):
+            np.testing.assert_allclose(one, theirs, atol=1e-12 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize(("minimal", "least", "most"), [(winograd.FOUR, 1, 3.5), (winograd.TWO, 0.5, 1.5)])
@@ -91,7 +104,7 @@ def test_rounding_of_the_transforms(minimal, least, most):
     assert least * plain_error < error < most * plain_error and error < 2e-6
 
 
-@pytest.mark.parametrize("scale", [0.3, 5.0, 39.0, 41.0, 300.0])
+@pytest.mark.parametrize("scale", [0.3, 5.0, 39.0, 41.0, 69.0, 300.0])
 def test_attention_without_looking_for_the_maximum(scale):
     """Beside the formula, also where the scale is so large that the maximum must be subtracted; gradients too."""
     random = np.random.default_rng(0)
@@ -114,9 +127,19 @@ def test_attention_without_looking_for_the_maximum(scale):
         )
         return [attended, *gradients]
 
-    for ours, plain in zip(run(grouped.attend), run(formula), strict=True):
+    def side_by_side(query, key, value, scale):
+        maps = jnp.moveaxis(jnp.concatenate([query, key, value], axis=-1), 0, 2)
+        return jnp.moveaxis(stacked.attend(maps, stacked.safe_scale(scale)), 2, 0)
+
+    plain = run(formula)
+    for ours, theirs in zip(run(grouped.attend), plain, strict=True):
         assert np.isfinite(ours).all()
-        np.testing.assert_allclose(ours, plain, atol=3e-6 * max(1, scale) * np.abs(plain).max())
+        np.testing.assert_allclose(ours, theirs, atol=3e-6 * max(1, scale) * np.abs(theirs).max())
+    for ours, theirs in zip(run(side_by_side), plain, strict=True):
+        if scale < stacked.MOST_SCALE:
+            np.testing.assert_allclose(ours, theirs, atol=3e-6 * max(1, scale) * np.abs(theirs).max())
+    if scale >= stacked.MOST_SCALE:  # no number rather than a wrong one
+        assert np.isnan(run(side_by_side)[0]).all()
 
 
 def test_reading_is_the_formula():

@@ -1,5 +1,10 @@
 """The network as pure functions: state in, state out, under plain JAX."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +14,8 @@ from flax import nnx
 
 from fnn_jax import Inputs, Network, NetworkConfig
 from fnn_jax.demo import random_network
+from fnn_jax.model import formulation
+from fnn_jax.model.formulation import formulated
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, _chunk_length
 
@@ -133,22 +140,114 @@ def test_vmap_over_videos_equals_a_batch(network, whole):
     assert_same(jax.jit(jax.vmap(one, in_axes=1, out_axes=1))(inputs), output.responses)
 
 
-@pytest.mark.slow
-def test_all_streams_at_once_equal_one_after_the_other(network, monkeypatch):
-    """The way taken on accelerators, ``vmap``, gives what the loop on a CPU gives; gradients too."""
+@pytest.mark.parametrize("stream", [None, 1])
+def test_formulations_give_the_same(network, stream):
+    """Responses, every feature, the state, and gradients on pixels and parameters; with the draws of training."""
     inputs = frames_of(make_inputs(), 0, 3)
+    noise = jax.random.key(1)
 
-    def loss(network, pixels):
-        _, output = network.rollout(network.init_state(BATCH), inputs._replace(stimulus=pixels))
-        return output.responses.sum(), output.responses
+    def run(name):
+        def loss(network, pixels):
+            with formulated(name):
+                state, output = network.rollout(
+                    network.init_state(BATCH, noise),
+                    inputs._replace(stimulus=pixels),
+                    features=network.feature_names,
+                    stream=stream,
+                )
+            return output.responses.sum(), (state._replace(noise=None), output)
 
-    def run():
-        run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-        return run(network, as_pixels(inputs.stimulus))
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(network, as_pixels(inputs.stimulus))
 
-    looped = run()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert_same(run(), looped, tolerance=1e-4)
+    plain = run("plain")
+    for name in ("cpu", "accelerator"):
+        assert_same(run(name), plain, tolerance=1e-4)
+
+
+def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch):
+    """In a process with an accelerator a program may still run on the CPU: nobody knows while it is traced."""
+    inputs = frames_of(make_inputs(), 0, 2)
+
+    def run(network):
+        return network.rollout(network.init_state(BATCH), inputs)[1].responses
+
+    def lowered(platform):
+        return jax.jit(lambda network: run(network)).trace(network).lower(lowering_platforms=(platform,)).as_text()
+
+    alone = lowered("cpu")
+    with formulated("accelerator"):
+        accelerated = lowered("cuda")
+    monkeypatch.setattr(formulation, "_has_only_cpus", lambda: False)
+    here, there = lowered("cpu"), lowered("cuda")
+    # On a CPU there is a loop for the videos, the streams, and each LSTM; elsewhere for each LSTM alone.
+    loops = [text.count("stablehlo.while") for text in (alone, accelerated, here, there)]
+    assert loops[0] == loops[2] > loops[1] == loops[3]
+    np.testing.assert_allclose(jax.jit(lambda n: run(n))(network), run(network), rtol=1e-5)
+    gradient = jax.jit(jax.grad(lambda network: run(network).sum()))(network)
+    monkeypatch.undo()
+    assert_same(gradient, jax.jit(jax.grad(lambda network: run(network).sum()))(network), tolerance=1e-5)
+
+
+SHARDED = """
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from fnn_jax.model.formulation import formulated
+from test_network import every_connection, make_inputs
+
+network, inputs = every_connection(), make_inputs(4, 8)
+mesh = Mesh(np.array(jax.devices()), ("videos",))
+assert mesh.size == 4
+
+def placed(tree, *axes):
+    return jax.device_put(tree, NamedSharding(mesh, P(*axes)))
+
+def run(network, state, inputs):
+    with formulated("accelerator"):
+        state, output = network.rollout(state, inputs)
+    return state, output.responses
+
+arguments = network, network.init_state(8), inputs
+program = jax.jit(run).lower(placed(network), placed(arguments[1], "videos"), placed(inputs, None, "videos")).compile()
+text = program.as_text()
+assert not any(word in text for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute")), text
+shards = program(placed(network), placed(arguments[1], "videos"), placed(inputs, None, "videos"))
+for one, whole in zip(jax.tree.leaves(shards), jax.tree.leaves(jax.jit(run)(*arguments))):
+    np.testing.assert_allclose(one, whole, rtol=1e-4, atol=1e-5)
+assert len(shards[1].sharding.device_set) == 4
+"""
+
+
+def test_videos_over_devices_by_plain_sharding():
+    """Each device computes its videos and asks no other; nothing is written for it but where the arrays lie."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED],
+        env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr[-2000:]
+
+
+def test_derivatives_in_forward_mode(network):
+    """Pushed forward, the derivative along a direction is what the gradient gives; second derivatives exist, too."""
+    inputs = frames_of(make_inputs(), 0, 2)
+    pixels = as_pixels(inputs.stimulus)
+    direction = np.random.default_rng(0).standard_normal(pixels.shape).astype(np.float32)
+
+    def loss(pixels, derivatives="forward"):
+        state = network.init_state(BATCH)
+        return network.rollout(state, inputs._replace(stimulus=pixels), derivatives=derivatives)[1].responses.sum()
+
+    _, forward = jax.jit(lambda x, v: jax.jvp(loss, (x,), (v,)))(pixels, direction)
+    gradient = jax.jit(jax.grad(lambda pixels: loss(pixels, "reverse")))(pixels)
+    np.testing.assert_allclose(forward, (gradient * direction).sum(), rtol=1e-4)
+    gray = np.clip(pixels, 0.05, 1)  # of black, the second derivative of the monitor's power is infinite
+    product = jax.jit(lambda x, v: jax.jvp(jax.grad(loss), (x,), (v,))[1])(gray, direction)
+    assert np.isfinite(product).all() and np.any(product)
+    with pytest.raises(ValueError, match="derivatives is 'both'; expected one of 'reverse', 'forward'"):
+        loss(pixels, "both")
 
 
 def test_streams(network, whole):

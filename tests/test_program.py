@@ -17,7 +17,7 @@ pytest.importorskip("flatbuffers", reason="JAX writes and reads exports with the
 from jax import export
 
 from fnn_jax import Twin
-from fnn_jax.model import numerics
+from fnn_jax.model import formulation
 from fnn_jax.program import exporting, loading
 
 FRAMES = 19
@@ -163,7 +163,7 @@ def test_what_is_in_the_folder(twin, folder, loaded, video):
 
 
 def test_exporting_leaves_no_trace(folder, twin, video, responses):
-    assert numerics.on_cpu() == (jax.default_backend() == "cpu")
+    assert formulation.formulation() == formulation.for_platform(jax.default_backend())
     assert jax.config.jax_traceback_in_locations_limit != 0
 
 

@@ -6,28 +6,38 @@ import jax
 import jax.numpy as jnp
 
 from fnn_jax.model import winograd
-from fnn_jax.model.numerics import PRECISIONS, as_operands, asked_precision, product
+from fnn_jax.model.formulation import formulation
+from fnn_jax.model.numerics import as_operands, asked_precision, of_jax, product
+
+# Pixels of a map from which on products of transformed frames pay on a GPU. On an H200, in float32, they took a quarter
+# less time than the plain convolution at 64 x 96 pixels, as much at 32 x 48 and three times as much at 16 x 24.
+LARGE_MAP = 4096
 
 
-def convolve_frames(x, kernel, groups):
+def fast_over_frames(height: int, width: int, frames: int) -> bool:
+    """Whether a convolution over three frames is to go by products of transformed frames: with half the arithmetic, but
+    more passes over the maps.
+
+    With another precision a CPU is to show the errors of the formulation that accelerators take.
+    """
+    large = {"plain": False, "cpu": True, "accelerator": height * width >= LARGE_MAP}[formulation()]
+    return large and frames >= len(winograd.FOUR.outputs) and asked_precision() == "float32"
+
+
+def convolve_frames(x, kernel):
     """Convolution over three frames, zero-padded in space, by products of transformed frames; see ``winograd``."""
     made = len(winograd.FOUR.outputs)
     frames = x.shape[0] - winograd.TAPS + 1
     if fill := -frames % made:
         x = jnp.concatenate([x, jnp.zeros((fill, *x.shape[1:]), x.dtype)])
     # Without the barriers XLA computes what leads to x anew for each transformed frame, and the kernels in an order for
-    # which it has no fast code: 58 ms a frame instead of 23.
+    # which it has no fast code on a CPU: 58 ms a frame instead of 23.
     x = jax.lax.optimization_barrier(x)
     inputs = jax.lax.optimization_barrier(winograd.transform(winograd.FOUR.inputs, winograd.windows(x, 0, made)))
     kernels = jax.lax.optimization_barrier(winograd.transform(winograd.FOUR.kernel, kernel))
-    outputs = []
-    for group in range(groups):
-        products = [
-            convolve(jnp.split(a, groups, axis=-1)[group], jnp.split(k, groups, axis=-1)[group], 1, "zero")
-            for a, k in zip(inputs, kernels, strict=True)
-        ]
-        outputs.append(winograd.interleave(winograd.transform(winograd.FOUR.outputs, products), 0))
-    return jax.lax.optimization_barrier(jnp.concatenate(outputs, axis=-1))[:frames]
+    products = [convolve(a, k, 1, "zero") for a, k in zip(inputs, kernels, strict=True)]
+    outputs = winograd.interleave(winograd.transform(winograd.FOUR.outputs, products), 0)
+    return jax.lax.optimization_barrier(outputs)[:frames]
 
 
 def convolve(x, kernel, stride, padding):
@@ -35,18 +45,20 @@ def convolve(x, kernel, stride, padding):
     if size == stride == 1:
         return product("thwi,io->thwo", x, kernel[0, 0])
     precision, pad = asked_precision(), size // 2 if padding == "zero" else 0
-    if stride > 1 and precision == "float32":  # JAX's own rule for the gradient is as fast, once in the network
-        return _convolution(precision, x, kernel, pad, stride=stride)
+    # JAX's own rule for the gradient is as fast elsewhere, and on a CPU for the one float32 convolution with a stride.
+    if formulation() != "cpu" or (stride > 1 and precision == "float32"):
+        return convolution_2d(precision, x, kernel, pad, stride=stride)
     return _convolve_2d(precision, stride, pad, x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve_2d(precision, stride, pad, x, kernel):
     """The steps fit the image: no rows or columns are left over."""
-    return _convolution(precision, x, kernel, pad, stride=stride)
+    return convolution_2d(precision, x, kernel, pad, stride=stride)
 
 
-def _convolution(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel_spacing=1):
+def convolution_2d(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel_spacing=1, groups=1):
+    """One of JAX, in a precision of ``asked_precision``; in bfloat16 its result is rounded to that, too."""
     dtype = x.dtype
     x, kernel = as_operands(precision, x, kernel)
     # Zeros are left to the convolution: padded by hand it runs 5 times slower on a CPU.
@@ -58,9 +70,11 @@ def _convolution(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel
         (input_spacing, input_spacing),
         (kernel_spacing, kernel_spacing),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=PRECISIONS[precision],
-        preferred_element_type=dtype,
-    )
+        feature_group_count=groups,
+        precision=of_jax(precision),
+        # With a wider result GPUs have no code for it, and the operands would be widened instead.
+        preferred_element_type=jnp.bfloat16 if precision == "bfloat16" else dtype,
+    ).astype(dtype)
 
 
 def _convolve_2d_forward(precision, stride, pad, x, kernel):
@@ -73,8 +87,8 @@ def _convolve_2d_backward(precision, stride, pad, saved, g):
     x, kernel = saved
     flipped = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2))
     x, g_as_kernel = jax.lax.optimization_barrier((x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)))
-    on_kernel = _convolution(precision, x, g_as_kernel, pad, kernel_spacing=stride).transpose(1, 2, 0, 3)
-    return _convolution(precision, g, flipped, kernel.shape[0] - 1 - pad, input_spacing=stride), on_kernel
+    on_kernel = convolution_2d(precision, x, g_as_kernel, pad, kernel_spacing=stride).transpose(1, 2, 0, 3)
+    return convolution_2d(precision, g, flipped, kernel.shape[0] - 1 - pad, input_spacing=stride), on_kernel
 
 
 _convolve_2d.defvjp(_convolve_2d_forward, _convolve_2d_backward)

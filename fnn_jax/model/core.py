@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from fnn_jax.model.alternatives.conv_lstm import ConvLstm
 from fnn_jax.model.alternatives.rvt import Rvt
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import Conv, dropout_mask, group_concatenate, nonlinearity
+from fnn_jax.model.layers import Conv, dropout_mask, nonlinearity
 from fnn_jax.model.recurrent import CvtLstm, RecurrentNoise, State
 
 # For each layer [past, height, width, channels]: the last inputs of its convolution, oldest first. Before the first
@@ -72,22 +72,35 @@ class Block(nnx.Module):
         x: Float[Array, "time height width channels"],
         masks: BlockMasks | None,
     ) -> tuple[BlockState, Float[Array, "time h w channels_out"]]:
+        """The groups go through one by one: what is put together and split again costs as much as a convolution."""
+        by_group = zip(*(layer.by_group() for layer in (*self.convs, *self.skips)), strict=True)
+        splits = [jnp.split(array, self.groups, axis=-1) for array in (x, *state, *(masks or ()))]
+        states, outputs = [], []
+        for layers, (x, *arrays) in zip(by_group, zip(*splits, strict=True), strict=True):
+            depth = len(self.convs)
+            new, maps = self._group(layers[:depth], layers[depth:], arrays[:depth], x, arrays[depth:])
+            states.append(new)
+            outputs += maps
+        new_state = tuple(jnp.concatenate(parts, axis=-1) for parts in zip(*states, strict=True))
+        return new_state, jnp.concatenate(outputs, axis=-1)
+
+    def _group(self, convs, skips, state, x, masks):
+        """New state of a group, and its input and the output of every layer, pooled."""
         frames = x.shape[0]
         outputs, activations, new_state = [x], [], []
-        for layer, (conv, past) in enumerate(zip(self.convs, state, strict=True)):
+        for layer, (conv, past) in enumerate(zip(convs, state, strict=True)):
             y = nonlinearity(self.nonlinearity, x)
-            if masks is not None:
+            if masks:
                 y = y * masks[layer][None, None, None]
             window = jnp.concatenate([past, y])
             new_state.append(window[frames:])
             x = conv(window)
             if layer:
-                x = x + self.skips[layer - 1](group_concatenate(*activations, groups=self.groups))
+                x = x + skips[layer - 1](jnp.concatenate(activations, axis=-1))
             activations.append(y)
             outputs.append(x)
         # Each is pooled before they are put together: a third less time in the first block.
-        pooled = [_average_pool(output, self.pool) for output in outputs]
-        return tuple(new_state), group_concatenate(*pooled, groups=self.groups)
+        return new_state, [_average_pool(output, self.pool) for output in outputs]
 
 
 def _average_pool(x, size):
@@ -198,3 +211,26 @@ class Core(nnx.Module):
         recurrent_state, maps, recurrent_features = self.recurrent(state.recurrent, maps, modulation, recurrent_noise)
         features |= recurrent_features | {"core": maps}
         return CoreState(feedforward_state, recurrent_state), maps, features
+
+    def all_streams(
+        self,
+        state: CoreState,
+        retina: Float[Array, "time height width channels"],
+        modulation: Float[Array, "streams time features"],
+        noise: CoreNoise | None = None,
+    ) -> tuple[CoreState, Float[Array, "streams time h w out_channels"], dict[str, Array]]:
+        """The same of a core whose parameters have a leading axis of streams, for accelerators.
+
+        The feedforward parts go one by one, as dense convolutions: mapped over, they would become one convolution in
+        groups, for which neither GPUs nor the partition over several devices have good code.
+        """
+        feedforward_noise, recurrent_noise = (None, None) if noise is None else noise
+        streams = [
+            jax.tree.map(lambda a: a[i], (self.feedforward, state.feedforward, feedforward_noise))  # noqa: B023
+            for i in range(modulation.shape[0])
+        ]
+        outputs = [feedforward(state, retina, noise) for feedforward, state, noise in streams]
+        feedforward_state, maps, features = jax.tree.map(lambda *arrays: jnp.stack(arrays), *outputs)
+        features["feedforward"] = maps
+        recurrent_state, maps, more = self.recurrent.all_streams(state.recurrent, maps, modulation, recurrent_noise)
+        return CoreState(feedforward_state, recurrent_state), maps, features | more | {"core": maps}

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fnn_jax.model import winograd
-from fnn_jax.model.numerics import asked_precision, on_cpu, product
+from fnn_jax.model.formulation import formulation
+from fnn_jax.model.numerics import asked_precision, product
 
 MAX_LOGIT = 40  # the exponential of any smaller number, and of its negative, is a float32, and so is their sum
 
@@ -39,7 +40,7 @@ def convolution(
     size = kernel.shape[1]
     made = len(winograd.TWO.outputs)
     fits = size == winograd.TAPS and height % made == width % made == 0
-    if fits and on_cpu() and asked_precision() == "float32":
+    if fits and formulation() == "cpu" and asked_precision() == "float32":
         return functools.partial(_convolve_tiles, kernels=_tile_kernels(kernel))
     return functools.partial(_convolve_groups, kernel=kernel)
 
@@ -95,13 +96,24 @@ def attend(
     # On the unit sphere no logit exceeds the largest scale: unless that is huge, there is no maximum to look for.
     zeros = jnp.zeros((*query.shape[:-1], 1), query.dtype)
     shift = jax.lax.cond(jnp.abs(scale).max() < MAX_LOGIT, lambda: zeros, maximum)
-    attended = _average_by_similarity(asked_precision(), query, key, value, jax.lax.stop_gradient(shift))
+    attended = average_by_similarity(query, key, value, jax.lax.stop_gradient(shift))
     return attended.reshape(groups, height, width, channels)
+
+
+def average_by_similarity(
+    query: Float[Array, "groups positions channels"],
+    key: Float[Array, "groups positions channels"],
+    value: Float[Array, "groups positions channels"],
+    shift: Float[Array, "groups positions 1"],
+) -> Float[Array, "groups positions channels"]:
+    """Averages of the values with the weights ``exp(query . key - shift)``; any shift gives the same."""
+    if formulation() == "plain":
+        return _average_forward(asked_precision(), query, key, value, shift)[0]
+    return _average_by_similarity(asked_precision(), query, key, value, shift)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _average_by_similarity(precision, query, key, value, shift):
-    """Averages of the values with the weights ``exp(query . key - shift)``; any shift gives the same."""
     return _average_forward(precision, query, key, value, shift)[0]
 
 

@@ -21,16 +21,18 @@ from jaxtyping import Array, Float, UInt8
 from fnn_jax.common.checks import integer, one_of, shown
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core, CoreNoise, CoreState
+from fnn_jax.model.formulation import by_platform, formulated, formulation
 from fnn_jax.model.layers import draw_weights, fold_weight_norm
 from fnn_jax.model.lstm import LstmNoise, LstmState
 from fnn_jax.model.modulation import MODULATION
-from fnn_jax.model.numerics import PRECISIONS, full_precision, on_cpu
+from fnn_jax.model.numerics import PRECISIONS, full_precision
 from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
 from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
 
 # Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
 # wastes. On two CPU cores a frame took 45 ms in chunks of 4, and 40 to 42 ms in chunks of 8, 12 and 16.
 CHUNK_FRAMES = 8
+DERIVATIVES = ("reverse", "forward")
 
 
 class Inputs(NamedTuple):
@@ -165,6 +167,7 @@ class Network(nnx.Module):
         chunk_frames: int | None = None,
         precision: str = "float32",
         remat: bool = True,
+        derivatives: str = "reverse",
     ) -> tuple[NetworkState, Output]:
         """Responses to all frames of ``inputs``, ``[time, batch, ...]``, continuing from ``state``.
 
@@ -183,21 +186,21 @@ class Network(nnx.Module):
                 and everything else are float32, and all of it where the core is not concerned.
             remat: for gradients, compute each chunk of frames once more instead of keeping what is inside: less memory
                 and, on a CPU, less time. Nothing else changes.
+            derivatives: ``"reverse"``: the program has rules of its own for gradients (``jax.grad``, ``jax.vjp``),
+                which JAX cannot push forward. ``"forward"``: the plain formulas, of which ``jax.jvp``,
+                ``jax.jacfwd``, ``jax.linearize`` and second derivatives exist, too (on black pixels the second is
+                infinite, as that of the monitor's power is); the numbers are the same, and slower.
 
         Returns:
             The state after the last frame, and ``Output``.
 
         Raises:
-            TypeError, ValueError: no frames; a name, periphery, stream or precision that does not exist, or a precision
-                below that of float64 parameters. A stream that is being traced is not checked; out of range it is
-                clamped.
+            TypeError, ValueError: no frames; a name, periphery, stream, precision or kind of derivatives that does not
+                exist, or a precision below that of float64 parameters. A stream that is being traced is not checked;
+                out of range it is clamped.
         """
         self.check_options(stream, periphery, features, precision)
-        network = fold_weight_norm(self)
-
-        def advance(state, inputs):
-            return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat)
-
+        one_of("derivatives", derivatives, DERIVATIVES)
         frames = inputs.stimulus.shape[0]
         if frames == 0:
             raise ValueError("inputs has no frames; expected at least one.")
@@ -205,7 +208,18 @@ class Network(nnx.Module):
             chunk_frames = _chunk_length(frames)
         elif chunk_frames is not frames:  # which may be a symbol, where programs are exported
             chunk_frames = integer("chunk_frames", chunk_frames)
-        return _over_chunks(advance, state, inputs, chunk_frames)
+
+        def run(network, state, inputs):
+            def advance(state, inputs):
+                return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat)
+
+            return _over_chunks(advance, state, inputs, chunk_frames)
+
+        network = fold_weight_norm(self)
+        if derivatives == "forward":
+            with formulated("plain"):
+                return run(network, state, inputs)
+        return by_platform(run, network, state, inputs)
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
@@ -277,20 +291,27 @@ class Network(nnx.Module):
             )
             positions = position(None if noise is None else noise.readout)
 
-            def one_stream(args):
+            at_once = formulation() == "accelerator"
+
+            def run(args):
+                """One stream; with ``at_once`` all of them, in arrays with a leading axis."""
                 (modulation, core, feature), (modulation_state, core_state, noise) = args
                 modulation_noise, core_noise = (None, None) if noise is None else noise
-                behaviour = inputs.behaviour.astype(dtype)
-                modulation_state, vector = modulation(modulation_state, behaviour, modulation_noise)
+                each = jax.vmap if at_once else (lambda function: function)
+                modulate = each(lambda layer, state, noise: layer(state, behaviour, noise))
+                modulation_state, vector = modulate(modulation, modulation_state, modulation_noise)
                 with jax.default_matmul_precision(precision):
-                    core_state, maps, features = core(core_state, retina, vector, core_noise)
-                readout = feature(maps, positions)
+                    through = core.all_streams if at_once else core
+                    core_state, maps, features = through(core_state, retina, vector, core_noise)
+                readout = each(lambda layer, maps: layer(maps, positions))(feature, maps)
                 features |= {"modulation": vector, "readout": readout}
                 return (modulation_state, core_state), readout, {n: features[n] for n in names if n != "retina"}
 
+            behaviour = inputs.behaviour.astype(dtype)
             # On a CPU computing a stream's chunk once more is faster than writing what is inside to memory.
-            one_stream = jax.checkpoint(one_stream, prevent_cse=False) if remat else one_stream
-            new_state, readout, features = _map(one_stream, (streams, stream_state))
+            run = jax.checkpoint(run, prevent_cse=False) if remat else run
+            by_stream = (streams, stream_state)
+            new_state, readout, features = run(by_stream) if at_once else _map(run, by_stream)
             if "retina" in names:
                 features["retina"] = retina
             return new_state, readout.mean(0), features
@@ -324,7 +345,7 @@ def _select(tree, index, axis):
 
 def _map(function: Callable, arguments):
     """Map over the leading axis: one after the other on a CPU, where that stays in the cache, else all at once."""
-    if on_cpu():
+    if formulation() == "cpu":
         return jax.lax.map(function, arguments)
     return jax.vmap(function)(arguments)
 

@@ -1,13 +1,13 @@
-"""In which precision products are computed, and for which platform they are formulated."""
+"""In which precision products are computed."""
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+from fnn_jax.model.formulation import formulation
 
 # What products of the core may be computed in, by the names that JAX has for it. Sums are float32 in all of them.
 PRECISIONS = {
@@ -15,6 +15,9 @@ PRECISIONS = {
     "tensorfloat32": jax.lax.Precision.HIGH,  # 10 binary digits on NVIDIA GPUs, some 16 on TPUs
     "bfloat16": jax.lax.Precision.DEFAULT,  # 7: the operands are bfloat16
 }
+# A CPU has no TF32. Rounded by hand, and slower than float32, it shows what an accelerator would give.
+_BY_HAND = "tensorfloat32 by hand"
+_OF_JAX = PRECISIONS | {_BY_HAND: PRECISIONS["tensorfloat32"]}
 
 
 def full_precision(function: Callable) -> Callable:
@@ -34,24 +37,37 @@ def asked_precision() -> str:
     It is JAX's own setting because whatever JAX keeps of earlier traces is kept apart by it.
     """
     name = jax.config.jax_default_matmul_precision
-    return name if name in PRECISIONS else "float32"
+    if name not in PRECISIONS:
+        return "float32"
+    return _BY_HAND if name == "tensorfloat32" and formulation() != "accelerator" else name
+
+
+def of_jax(precision: str) -> jax.lax.Precision:
+    """What JAX calls a precision that ``asked_precision`` gave."""
+    return _OF_JAX[precision]
 
 
 def product(spec: str, a: Array, b: Array, precision: str | None = None) -> Array:
-    """``jnp.einsum`` of two arrays in one of ``PRECISIONS``, by default the one that is asked for.
+    """``jnp.einsum`` of two arrays in a precision of ``asked_precision``, by default the one that is asked for now.
 
     Rules for gradients name it: they are traced later, outside of what surrounded the forward pass.
     """
     precision = asked_precision() if precision is None else precision
     if precision == "float32":
-        return jnp.einsum(spec, a, b, precision=PRECISIONS[precision])
+        return jnp.einsum(spec, a, b, precision=of_jax(precision))
+    if formulation() == "plain":
+        return _product_of_operands(precision, spec, a, b)
     return _fast_product(precision, spec, a, b)
+
+
+def _product_of_operands(precision, spec, a, b):
+    a, b = as_operands(precision, a, b)
+    return jnp.einsum(spec, a, b, precision=of_jax(precision), preferred_element_type=jnp.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _fast_product(precision, spec, a, b):
-    a, b = as_operands(precision, a, b)
-    return jnp.einsum(spec, a, b, precision=PRECISIONS[precision], preferred_element_type=jnp.float32)
+    return _product_of_operands(precision, spec, a, b)
 
 
 def _fast_product_forward(precision, spec, a, b):
@@ -76,28 +92,6 @@ _fast_product.defvjp(_fast_product_forward, _fast_product_backward)
 def as_operands(precision, *arrays):
     if precision == "bfloat16":
         return tuple(array.astype(jnp.bfloat16) for array in arrays)
-    if precision == "tensorfloat32" and on_cpu():
-        # A CPU has no TF32. Rounded by hand, and slower than float32, it shows what an accelerator would give.
+    if precision == _BY_HAND:
         return tuple(jax.lax.reduce_precision(array, exponent_bits=8, mantissa_bits=10) for array in arrays)
     return arrays
-
-
-_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
-
-
-@contextlib.contextmanager
-def traced_for(platform: str) -> Iterator[None]:
-    """Trace, inside the block, for another platform than that of this process: for exports.
-
-    What JAX traced before stays as it is: hand ``jax.jit`` a new function.
-    """
-    token = _platform.set(platform)
-    try:
-        yield
-    finally:
-        _platform.reset(token)
-
-
-def on_cpu() -> bool:
-    """Whether the formulation that is fast on a CPU is asked for; all formulations give the same numbers."""
-    return (_platform.get() or jax.default_backend()) == "cpu"

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fnn_jax.model.formulation import formulation
 from fnn_jax.model.geometry import bilinear_corners, sample_bilinear
-from fnn_jax.model.numerics import on_cpu
 
 
 def weighted_samples(
@@ -14,7 +14,7 @@ def weighted_samples(
     weights: Float[Array, "units channels"],
 ) -> Float[Array, "time units"]:
     """Bilinear samples of the maps, one point for each unit, times the unit's weights, summed over channels."""
-    if not on_cpu():
+    if formulation() != "cpu":
         return jnp.einsum("tuc,uc->tu", sample_bilinear(maps, points, "edge"), weights)
     corners = bilinear_corners(points, *maps.shape[1:3], "edge")
     index, corner_weights = (jnp.stack(parts) for parts in list(zip(*corners, strict=True))[:2])

@@ -1,5 +1,6 @@
 """Stage 3b, the recurrent part of the core: what every kind of it shares, and the published CvT-LSTM."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from fnn_jax.model import stacked
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
 from fnn_jax.model.layers import Conv, InterGroup, dropout_mask
@@ -91,7 +93,7 @@ class Recurrent(nnx.Module):
         noise: RecurrentNoise | None = None,
     ) -> tuple[State, Float[Array, "time height width out_channels"], dict[str, Array]]:
         """New state, output maps, and the recurrent input and hidden state by name."""
-        inputs = self.feedforward_map(feedforward) + self.modulation_map(modulation[:, None, None, :])
+        inputs = self._inputs(feedforward, modulation)
         hidden_blocks = None if self.hidden_map is None else self.hidden_map.blocks()
         advance = self.advance(*feedforward.shape[1:3])
 
@@ -108,6 +110,19 @@ class Recurrent(nnx.Module):
         x, hidden = join_groups(x), join_groups(hidden)
         return state, self.out(hidden), {"recurrent.input": x, "recurrent.hidden": hidden}
 
+    def _inputs(self, feedforward, modulation):
+        return self.feedforward_map(feedforward) + self.modulation_map(modulation[:, None, None, :])
+
+    def all_streams(
+        self,
+        state: State,
+        feedforward: Float[Array, "streams time height width channels"],
+        modulation: Float[Array, "streams time features"],
+        noise: RecurrentNoise | None = None,
+    ) -> tuple[State, Float[Array, "streams time height width out_channels"], dict[str, Array]]:
+        """The same of a module whose parameters have a leading axis of streams, for accelerators."""
+        return jax.vmap(lambda stream, *args: stream(*args))(self, state, feedforward, modulation, noise)
+
 
 def grouped_gates(*gates: Conv) -> tuple[Float[Array, "groups h w in_channels c"], Float[Array, "groups 1 1 c"]]:
     """Kernel and bias of several maps within groups, as one."""
@@ -118,7 +133,7 @@ def grouped_gates(*gates: Conv) -> tuple[Float[Array, "groups h w in_channels c"
 def lstm_update(
     state: RecurrentState,
     gates: Float[Array, "groups height width c"],
-    mask: Float[Array, "groups 1 1 channels"] | None,
+    mask: Float[Array, "#groups #height #width channels"] | None,
 ) -> RecurrentState:
     """The next state, from input gate, forget gate, candidate and output gate side by side."""
     i, f, g, o = jnp.split(gates, 4, axis=-1)
@@ -171,6 +186,49 @@ class CvtLstm(Attention):
         self.output_gate = self.gate(config, 0.0, streams)
 
     def advance(self, height: int, width: int) -> Advance:
-        gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
-        read = self.gates_of_attention(height, width, *gates)
+        read = self.gates_of_attention(height, width, *self._gates)
         return lambda state, joined, mask: lstm_update(state, read(joined), mask)
+
+    @property
+    def _gates(self):
+        return self.input_gate, self.forget_gate, self.candidate, self.output_gate
+
+    def all_streams(self, state, feedforward, modulation, noise=None):
+        """See ``Recurrent.all_streams``; here the maps of all streams lie side by side, as ``stacked`` has them."""
+        streams, _, height, width, _ = feedforward.shape
+
+        def weights(stream):
+            kernel, bias = grouped_gates(*stream._gates)
+            attention = [layer.grouped_kernel() for layer in (stream.query, stream.key, stream.value)]
+            per_group = (stream.conv.grouped_kernel(), jnp.concatenate(attention, axis=-1)[:, 0, 0])
+            between = None if stream.hidden_map is None else stream.hidden_map.blocks()
+            return between, (*per_group, kernel[:, 0, 0], bias[:, 0, 0], stream.scale[...])
+
+        between, per_group = jax.vmap(weights)(self)
+        conv, attention, gates, bias, scale = map(stacked.per_group, per_group)
+        scale = stacked.safe_scale(scale)
+        if between is not None:
+            channels = math.prod(between.shape[2::2]), math.prod(between.shape[1::2])
+            between = between.transpose(0, 2, 4, 1, 3).reshape(streams, *channels)
+        masks = None if noise is None else RecurrentNoise(*(stacked.per_group(mask)[None, None] for mask in noise))
+
+        def step(state, inputs):
+            if between is not None:
+                hidden = state.hidden.reshape(height, width, streams, -1)
+                inputs = product("hwsi,sio->hwso", hidden, between).reshape(inputs.shape) + inputs
+            x = jnp.tanh(inputs)
+            dropped = x if masks is None else x * masks.inputs
+            z = stacked.convolve(jnp.concatenate([dropped, state.hidden], axis=-1), conv)
+            attended = stacked.attend(stacked.map_groups(z, attention), scale)
+            read = stacked.map_groups(jnp.concatenate([z, attended], axis=-1), gates) + bias[None, None]
+            state = lstm_update(state, read, None if masks is None else masks.hidden)
+            return state, (x, state.hidden)
+
+        inputs = jax.vmap(lambda stream, *args: stream._inputs(*args))(self, feedforward, modulation)
+        state, maps = jax.lax.scan(
+            step, RecurrentState(*map(stacked.stack, state)), stacked.stack_frames(inputs, self.groups)
+        )
+        x, hidden = (stacked.unstack_frames(a, streams) for a in maps)
+        state = RecurrentState(*(stacked.unstack(a, streams) for a in state))
+        out = jax.vmap(lambda layer, maps: layer(maps))(self.out, hidden)
+        return state, out, {"recurrent.input": x, "recurrent.hidden": hidden}

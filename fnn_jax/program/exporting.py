@@ -30,9 +30,9 @@ import numpy as np
 from jax import export
 
 from fnn_jax.common.files import file_digest, refuse_existing, whole_directory
+from fnn_jax.model.formulation import for_platform, formulated
 from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network
-from fnn_jax.model.numerics import traced_for
 from fnn_jax.program import loading
 from fnn_jax.version import __version__
 
@@ -159,7 +159,7 @@ def _export(rollout: Callable, length: int, family: str, platforms: tuple[str, .
     def function(weights, state, stimulus, eye, behaviour):  # a new one each time: what JAX traced, it keeps
         return rollout(weights, state, stimulus, eye, behaviour, length=length)
 
-    with traced_for(family), _without_paths():
+    with formulated(for_platform(family)), _without_paths():
         return export.export(jax.jit(function), platforms=platforms)(*arguments)
 
 

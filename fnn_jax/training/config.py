@@ -87,8 +87,9 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
     """
     path = checks.path("path", path).absolute()
     if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file that says what to train, such as config.toml (docs/training.md)."
+            f"{path} {what}; expected a file that says what to train, such as config.toml (docs/training.md)."
         )
     if path.suffix == ".toml":
         with open(path, "rb") as file:

@@ -1,0 +1,67 @@
+"""For what the network is formulated: the same formulas, arranged for the device that computes them.
+
+- ``"cpu"``: videos and streams one after the other, so that what a step needs stays in the cache; convolutions as
+  products of transformed frames; gradients by rules of our own, in layouts for which XLA has fast code.
+- ``"accelerator"``: all videos at once; the feedforward part of each stream by itself, as dense convolutions, and the
+  recurrent parts of all streams side by side, as one batched product each (``stacked``).
+- ``"plain"``: the formulas as they stand, under JAX's own rules for derivatives. It is the reference of the others, and
+  the one with derivatives in forward mode.
+
+All give the same numbers, but for rounding.
+"""
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+FORMULATIONS = ("plain", "cpu", "accelerator")
+_chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("formulation", default=None)
+
+
+@contextlib.contextmanager
+def formulated(name: str) -> Iterator[None]:
+    """Trace, inside the block, in one of ``FORMULATIONS``.
+
+    What JAX traced before stays as it is: hand ``jax.jit`` a new function, or make the name a part of its key.
+    """
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def for_platform(platform: str) -> str:
+    """The formulation for devices of a platform such as ``"cpu"``, ``"gpu"``, ``"cuda"`` or ``"tpu"``."""
+    return "cpu" if platform == "cpu" else "accelerator"
+
+
+def formulation() -> str:
+    """The one that is being traced; where nothing was chosen, that of the process's default device."""
+    return _chosen.get() or for_platform(jax.default_backend())
+
+
+def by_platform(function: Callable, *arguments: Any) -> Any:
+    """Call a function in the formulation that was chosen, or else in that of the device that will run it.
+
+    A process with an accelerator can also compute on its CPU, and while a program is traced nobody knows where it will
+    run: both formulations are traced, and the compiler takes one.
+    """
+    if _chosen.get() is not None or _has_only_cpus():
+        return function(*arguments)
+
+    def as_for(platform):
+        def formulated_function(*arguments):
+            with formulated(for_platform(platform)):
+                return function(*arguments)
+
+        return formulated_function
+
+    return jax.lax.platform_dependent(*arguments, cpu=as_for("cpu"), default=as_for("accelerator"))
+
+
+def _has_only_cpus() -> bool:
+    return jax.default_backend() == "cpu" and jax.config.jax_platforms in (None, "", "cpu")
