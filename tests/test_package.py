@@ -129,3 +129,37 @@ def test_runtime_dependencies_are_light():
         "pyyaml",
     }
     assert names == allowed
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code():
+    """Its arrows are the imports between the wings, less what follows from others."""
+    imports = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        wing, *inner = path.relative_to(PACKAGE).parts
+        if wing == "convert" or not inner and wing != "demo.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not f"{node.module}.".startswith("fnn_jax."):
+                continue
+            names = [node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names]
+            others = {name for name in names if (PACKAGE / name).is_dir() or name == "demo"}
+            imports.setdefault(wing.removesuffix(".py"), set()).update(
+                others - {wing.removesuffix(".py"), "convert", "version"}
+            )
+
+    def below(wing):
+        return {wing}.union(*(below(other) for other in imports.get(wing, ())))
+
+    needed = {
+        (wing, other)
+        for wing, others in imports.items()
+        for other in others
+        if not any(other in below(between) for between in others - {other})
+    }
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    drawn = {
+        (start, end)
+        for start, ends in re.findall(r"^  (\w+) --> ([\w& ]+)$", page, re.MULTILINE)
+        for end in ends.split(" & ")
+    }
+    assert drawn - {("convert", "weights")} == needed
