@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 import reader
+import reference
 from tolerances import TOLERANCES
 
 from fnn_jax import NetworkConfig
@@ -59,6 +60,11 @@ def run(examples, source, folder, monkeypatch):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_every_public_name_is_in_the_reference():
+    """And none that does not exist; with the docstrings of today."""
+    assert reference.PAGE.read_text() == reference.page(), "run python tests/reference.py"
 
 
 def test_published_errors_are_the_ones_of_the_tests():

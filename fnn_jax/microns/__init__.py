@@ -24,6 +24,7 @@ from fnn_jax.weights.checkpoint import CheckpointError
 from fnn_jax.weights.store import Store, choose_scan, is_store
 from fnn_jax.weights.units import filter_units
 
+__all__ = ["download", "join", "load", "scan", "scan_name", "scans", "units"]
 CONVERTED = "fnn_jax"  # where weights converted on first use go, inside a folder of the published files
 
 
