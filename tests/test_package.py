@@ -136,7 +136,7 @@ def test_the_picture_of_the_architecture_is_that_of_the_code():
     imports = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         wing, *inner = path.relative_to(PACKAGE).parts
-        if wing == "convert" or not inner and wing != "demo.py":
+        if wing == "convert" or (not inner and wing != "demo.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.ImportFrom) or not f"{node.module}.".startswith("fnn_jax."):

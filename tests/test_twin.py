@@ -1,6 +1,9 @@
+import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -251,6 +254,21 @@ def test_sizes_come_from_the_memory_at_hand():
     assert (
         sizes.chunk_frames(config, device("gpu", 80), 1) == 32 and sizes.chunk_frames(config, device("gpu", 4), 64) == 8
     )
+
+
+def test_sizes_are_what_the_compiler_counted():
+    """Never less than the temporaries in the table of accelerators, and less than twice as much."""
+    table = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "accelerators.json").read_text())
+    bytes_a_frame, looked_at = sizes.frame_bytes(NetworkConfig.microns(9941)), set()
+    for key, row in table["rows"].items():
+        device, program, _, count = key.split(" | ")
+        parsed = re.match(r"(predict|gradient on pixels), (\d+) videos? of (\d+) frames", program)
+        if parsed and device in ("h100", "a100") and count == "1":
+            part = sizes.FORWARD if parsed[1] == "predict" else sizes.GRADIENT
+            assumed = part * bytes_a_frame * int(parsed[2]) * int(parsed[3]) / 1e9
+            assert row["temporaries_gb"] < assumed < 2 * row["temporaries_gb"], key
+            looked_at.add(parsed[1])
+    assert looked_at == {"predict", "gradient on pixels"}
 
 
 def test_fingerprint(network):
