@@ -49,7 +49,7 @@ def test_convolution_over_three_frames(doubles, monkeypatch, groups, frames):
     plain = run("plain")
     assert not calls
     monkeypatch.setattr(convolution, "LARGE_MAP", 1)
-    for name in ("cpu", "accelerator"):
+    for name in ("cpu", "gpu"):
         calls.clear()
         fast = run(name)
         assert len(calls) == groups * (frames >= 4)

@@ -160,7 +160,7 @@ def test_formulations_give_the_same(network, stream):
         return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(network, as_pixels(inputs.stimulus))
 
     plain = run("plain")
-    for name in ("cpu", "accelerator"):
+    for name in ("cpu", "gpu", "tpu"):
         assert_same(run(name), plain, tolerance=1e-4)
 
 
@@ -175,7 +175,7 @@ def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch
         return jax.jit(lambda network: run(network)).trace(network).lower(lowering_platforms=(platform,)).as_text()
 
     alone = lowered("cpu")
-    with formulated("accelerator"):
+    with formulated("gpu"):
         accelerated = lowered("cuda")
     monkeypatch.setattr(formulation, "_has_only_cpus", lambda: False)
     here, there = lowered("cpu"), lowered("cuda")
@@ -202,7 +202,7 @@ def placed(tree, *axes):
     return jax.device_put(tree, NamedSharding(mesh, P(*axes)))
 
 def run(network, state, inputs):
-    with formulated("accelerator"):
+    with formulated("gpu"):
         state, output = network.rollout(state, inputs)
     return state, output.responses
 

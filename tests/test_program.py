@@ -96,9 +96,9 @@ def test_split_rollout_equals_whole(twin, loaded, video, traces, responses):
 
 
 @pytest.mark.slow
-def test_accelerators_a_selection_and_the_other_periphery(twin, video, traces, tmp_path, monkeypatch):
-    """The formulation for accelerators is exported for the CPU here, where it can run."""
-    monkeypatch.setattr(exporting, "PLATFORMS", {"accelerator": ("cpu",)})
+def test_a_gpu_a_selection_and_the_other_periphery(twin, video, traces, tmp_path, monkeypatch):
+    """The formulation for GPUs is exported for the CPU here, where it can run."""
+    monkeypatch.setattr(exporting, "PLATFORMS", {"gpu": ("cpu",)})
     monkeypatch.setattr(exporting, "DTYPES", ("uint8",))
     path = exporting.export_program(twin.select([5, 2]), tmp_path / "twin", periphery="extend")
     loaded = loading.load(path)
@@ -205,7 +205,7 @@ def test_only_an_export_is_overwritten(twin, folder, copy, tmp_path, monkeypatch
     loading.load(copy)
 
 
-@pytest.mark.parametrize("name", ["weights.npz", "units.csv", "program.py", "programs/accelerator_8_uint8.bin"])
+@pytest.mark.parametrize("name", ["weights.npz", "units.csv", "program.py", "programs/gpu_8_uint8.bin"])
 def test_damaged_and_missing_files_are_refused(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""Convolutions over space and frames, as formulated for a CPU and for accelerators; all give the same numbers."""
+"""Convolutions over space and frames, as formulated for CPUs and GPUs; all give the same numbers."""
 
 import functools
 
@@ -20,7 +20,7 @@ def fast_over_frames(height: int, width: int, frames: int) -> bool:
 
     With another precision a CPU is to show the errors of the formulation that accelerators take.
     """
-    large = {"plain": False, "cpu": True, "accelerator": height * width >= LARGE_MAP}[formulation()]
+    large = formulation() == "cpu" or (formulation() == "gpu" and height * width >= LARGE_MAP)
     return large and frames >= len(winograd.FOUR.outputs) and asked_precision() == "float32"
 
 

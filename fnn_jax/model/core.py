@@ -219,7 +219,7 @@ class Core(nnx.Module):
         modulation: Float[Array, "streams time features"],
         noise: CoreNoise | None = None,
     ) -> tuple[CoreState, Float[Array, "streams time h w out_channels"], dict[str, Array]]:
-        """The same of a core whose parameters have a leading axis of streams, for accelerators.
+        """The same of a core whose parameters have a leading axis of streams, for GPUs.
 
         The feedforward parts go one by one, as dense convolutions: mapped over, they would become one convolution in
         groups, for which neither GPUs nor the partition over several devices have good code.

@@ -2,8 +2,9 @@
 
 - ``"cpu"``: videos and streams one after the other, so that what a step needs stays in the cache; convolutions as
   products of transformed frames; gradients by rules of our own, in layouts for which XLA has fast code.
-- ``"accelerator"``: all videos at once; the feedforward part of each stream by itself, as dense convolutions, and the
-  recurrent parts of all streams side by side, as one batched product each (``stacked``).
+- ``"gpu"``: all videos at once; the feedforward part of each stream by itself, as dense convolutions, and the recurrent
+  parts of all streams side by side, as one batched product each (``stacked``).
+- ``"tpu"``: all videos and streams mapped over at once, which its compiler is quicker with.
 - ``"plain"``: the formulas as they stand, under JAX's own rules for derivatives. It is the reference of the others, and
   the one with derivatives in forward mode.
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import jax
 
-FORMULATIONS = ("plain", "cpu", "accelerator")
+FORMULATIONS = ("plain", "cpu", "gpu", "tpu")
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("formulation", default=None)
 
 
@@ -36,7 +37,7 @@ def formulated(name: str) -> Iterator[None]:
 
 def for_platform(platform: str) -> str:
     """The formulation for devices of a platform such as ``"cpu"``, ``"gpu"``, ``"cuda"`` or ``"tpu"``."""
-    return "cpu" if platform == "cpu" else "accelerator"
+    return platform if platform in ("cpu", "tpu") else "gpu"
 
 
 def formulation() -> str:
@@ -60,7 +61,8 @@ def by_platform(function: Callable, *arguments: Any) -> Any:
 
         return formulated_function
 
-    return jax.lax.platform_dependent(*arguments, cpu=as_for("cpu"), default=as_for("accelerator"))
+    other = "tpu" if jax.default_backend() == "tpu" else "gpu"  # a process has one of them beside its CPU
+    return jax.lax.platform_dependent(*arguments, cpu=as_for("cpu"), default=as_for(other))
 
 
 def _has_only_cpus() -> bool:

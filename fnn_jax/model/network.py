@@ -291,7 +291,7 @@ class Network(nnx.Module):
             )
             positions = position(None if noise is None else noise.readout)
 
-            at_once = formulation() == "accelerator"
+            at_once = formulation() == "gpu"
 
             def run(args):
                 """One stream; with ``at_once`` all of them, in arrays with a leading axis."""

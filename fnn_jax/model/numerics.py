@@ -39,7 +39,7 @@ def asked_precision() -> str:
     name = jax.config.jax_default_matmul_precision
     if name not in PRECISIONS:
         return "float32"
-    return _BY_HAND if name == "tensorfloat32" and formulation() != "accelerator" else name
+    return _BY_HAND if name == "tensorfloat32" and formulation() in ("plain", "cpu") else name
 
 
 def of_jax(precision: str) -> jax.lax.Precision:

@@ -120,7 +120,7 @@ class Recurrent(nnx.Module):
         modulation: Float[Array, "streams time features"],
         noise: RecurrentNoise | None = None,
     ) -> tuple[State, Float[Array, "streams time height width out_channels"], dict[str, Array]]:
-        """The same of a module whose parameters have a leading axis of streams, for accelerators."""
+        """The same of a module whose parameters have a leading axis of streams, for GPUs."""
         return jax.vmap(lambda stream, *args: stream(*args))(self, state, feedforward, modulation, noise)
 
 

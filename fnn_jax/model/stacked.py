@@ -1,4 +1,4 @@
-"""The CvT-LSTM of all streams side by side, as accelerators take it.
+"""The CvT-LSTM of all streams side by side, as GPUs take it.
 
 Maps lie as ``[height, width, n, channel]``, where ``n`` counts the groups of all streams: nothing but the map between
 groups mixes them, so that a step is a handful of batched products. ``recurrent`` has the same for one stream.

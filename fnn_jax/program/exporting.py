@@ -5,7 +5,7 @@
     FOLDER/
       about.json       what the twin is; inputs, outputs and state; the SHA-256 of every other file
       program.py       the loader
-      programs/*       the rollout, lowered for a CPU and for accelerators, time and batch left open
+      programs/*       the rollout, lowered for CPUs, GPUs and TPUs, time and batch left open
       weights.npz      the parameters, weights normalised
       units.csv        the table of units
 
@@ -14,7 +14,7 @@ The weights are arguments of the rollouts, so they are stored once, and a rollou
 - of any number of chunks of frames, fast, and of any number of single frames, for what is left;
 - for uint8 and for float32 stimuli. Half a megabyte less, and uint8 would have to be converted before: the last digit
   of the responses changes (the network reads uint8 from a table), and four times as much travels to an accelerator;
-- for a CPU and for accelerators, which differ in the formulation that is fast.
+- for CPUs, GPUs and TPUs, which differ in the formulation that is fast.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network
 from fnn_jax.program import loading
 from fnn_jax.version import __version__
 
-PLATFORMS = {"cpu": ("cpu",), "accelerator": ("cuda", "tpu")}
+PLATFORMS = {"cpu": ("cpu",), "gpu": ("cuda",), "tpu": ("tpu",)}
 DTYPES = ("uint8", "float32")
 
 
