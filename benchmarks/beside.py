@@ -4,7 +4,7 @@ Whole calls of ``predict``, the video's way to the device and the responses' way
 """
 
 import numpy as np
-from common import Results, in_turns, parse, spread, timed
+from common import Results, in_turns, parse, spread, timed, torch_device
 from sides import Ours, Released, has_released, random_video
 
 CASES = [(1, 96), (8, 48), (32, 32)]  # clips, frames
@@ -14,8 +14,6 @@ PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 def main():
     options = parse(__doc__, {"units": 60}, units=9941, repeats=3, compile=False)
     results = Results(__doc__, options)
-    from common import torch_device
-
     ours = Ours(options.units)
     sides = {}
     if has_released() and not options.alone:

@@ -54,15 +54,15 @@ def by_platform(function: Callable, *arguments: Any) -> Any:
     if _chosen.get() is not None or _has_only_cpus():
         return function(*arguments)
 
-    def as_for(platform):
+    def in_formulation(name):
         def formulated_function(*arguments):
-            with formulated(for_platform(platform)):
+            with formulated(name):
                 return function(*arguments)
 
         return formulated_function
 
     other = "tpu" if jax.default_backend() == "tpu" else "gpu"  # a process has one of them beside its CPU
-    return jax.lax.platform_dependent(*arguments, cpu=as_for("cpu"), default=as_for(other))
+    return jax.lax.platform_dependent(*arguments, cpu=in_formulation("cpu"), default=in_formulation(other))
 
 
 def _has_only_cpus() -> bool:
