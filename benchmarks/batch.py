@@ -1,7 +1,11 @@
 """How fast is a prediction for a batch of clips?"""
 
-from common import Results, compare, on_cpu, parse, peaks_of
+from machine import on_cpu
+from options import parse
+from peak import peaks_of
 from sides import both, random_video
+from table import Results
+from turns import compare
 
 FRAMES_ON_CPU = 16
 

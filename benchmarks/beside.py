@@ -4,8 +4,11 @@ Whole calls of ``predict``, the video's way to the device and the responses' way
 """
 
 import numpy as np
-from common import Results, in_turns, parse, spread, timed, torch_device
+from machine import torch_device
+from options import parse
 from sides import Ours, Released, has_released, random_video
+from table import Results
+from turns import in_turns, spread, timed
 
 CASES = [(1, 96), (8, 48), (32, 32)]  # clips, frames
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")

@@ -10,7 +10,10 @@ import accelerators
 import jax
 import numpy as np
 import programs
-from common import Results, on_cpu, parse, short, spread
+from machine import on_cpu
+from options import parse
+from table import Results
+from turns import short, spread
 
 from fnn_jax import NetworkConfig
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import Results, on_cpu, parse, spread
+from machine import on_cpu
+from options import parse
 from sides import Ours
+from table import Results
+from turns import spread
 
 BATCH = 8
 

@@ -8,7 +8,9 @@ import importlib.util
 import warnings
 
 import numpy as np
-from common import Results, in_turns, parse, short, spread
+from options import parse
+from table import Results
+from turns import in_turns, short, spread
 
 from fnn_jax import evaluation
 

@@ -1,7 +1,11 @@
 """What does the gradient of one unit's summed response with respect to the pixels take, in time and memory?"""
 
-from common import Results, available_gb, compare, parse, peak
+from memory import available_gb
+from options import parse
+from peak import peak
 from sides import both, random_pixels
+from table import Results
+from turns import compare
 
 MARGIN = 1.25  # our side needs some memory too
 

@@ -3,8 +3,11 @@
 import statistics
 
 import numpy as np
-from common import Results, parse, peak, short, spread, timed
+from options import parse
+from peak import peak
 from sides import both, random_video
+from table import Results
+from turns import short, spread, timed
 
 TOLERANCE = 1e-3
 

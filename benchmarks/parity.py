@@ -8,8 +8,10 @@ import json
 import sys
 
 import numpy as np
-from common import HERE, Results, parse, torch_device
+from machine import HERE, torch_device
+from options import parse
 from sides import has_released
+from table import Results
 
 sys.path[:0] = [str(HERE.parent / "tests" / "parity")]
 FRAMES = 12

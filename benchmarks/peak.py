@@ -1,13 +1,34 @@
-"""How much memory does a process need that asks one side once? For ``common.peak``; it prints one line of JSON."""
+"""How much memory does a process need that asks one side once?
+
+As a script it is that process, and prints one line of JSON.
+"""
 
 import argparse
 import json
+import subprocess
+import sys
 
-from common import HELP, peak_gb
-from sides import Ours, Released, random_pixels, random_video
+from machine import HERE, torch_device
+from memory import peak_gb
+from options import HELP
+
+
+def peak(side, call, *, units, frames, clips=1):
+    """Peak memory of a new process in which one side is called once; None where that process was killed."""
+    arguments = [f"--{name}={value}" for name, value in (("units", units), ("frames", frames), ("clips", clips))]
+    command = [sys.executable, str(HERE / "peak.py"), side, call, *arguments]
+    done = subprocess.run([*command, f"--device={torch_device()}"], stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def peaks_of(sides, call, **sizes):
+    """``peak`` of each side by name, those that are not a side of their own left out."""
+    return {side: peak(side, call, **sizes) for side in sides if side in ("released", "fnn_jax")}
 
 
 def main():
+    from sides import Ours, Released, random_pixels, random_video  # heavy, and not for who starts the process
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=("released", "fnn_jax"))
     parser.add_argument("call", choices=("predict", "gradient"))

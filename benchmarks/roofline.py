@@ -5,9 +5,12 @@ Operations are those of direct convolution: a stage that needs fewer of them can
 
 import jax
 import jax.numpy as jnp
-from common import Results, in_turns, on_cpu, parse, spread
+from machine import on_cpu
 from operations import by_stage, operations
+from options import parse
 from sides import Ours, random_video
+from table import Results
+from turns import in_turns, spread
 
 from fnn_jax import Inputs
 from fnn_jax.model.layers import fold_weight_norm

@@ -6,7 +6,7 @@ Each imports what it needs when it is made: a process that measures the memory o
 import importlib.util
 
 import numpy as np
-from common import threads, torch_device
+from machine import threads, torch_device
 
 UNIT = 0  # whose response the gradient is of
 # Parts of the released model that torch.compile compiles; see torch_compile.py.

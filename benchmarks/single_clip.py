@@ -3,8 +3,12 @@
 Of 90 frames; on an accelerator also of 300.
 """
 
-from common import Results, compare, on_cpu, parse, peaks_of
+from machine import on_cpu
+from options import parse
+from peak import peaks_of
 from sides import both, random_video
+from table import Results
+from turns import compare
 
 
 def main():

@@ -11,7 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import Results, parse, spread, torch_device
+from machine import torch_device
+from options import parse
+from table import Results
+from turns import spread
 
 STEPS = {
     "import_s": "import",

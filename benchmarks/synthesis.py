@@ -8,8 +8,12 @@ import subprocess
 import sys
 
 import numpy as np
-from common import HERE, Results, compare, parse, peak_gb, short
+from machine import HERE
+from memory import peak_gb
+from options import parse
 from sides import both, has_released
+from table import Results
+from turns import compare, short
 
 TEMPERATURE, BURN_IN, WEIGHT = 0.1, 10, 1e-4
 STEPS = 300  # that a unit takes

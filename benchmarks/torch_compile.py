@@ -9,8 +9,11 @@ import statistics
 import subprocess
 import sys
 
-from common import HERE, Results, parse, short, spread, timed, torch_device
+from machine import HERE, torch_device
+from options import parse
 from sides import COMPILED, has_released
+from table import Results
+from turns import short, spread, timed
 
 CASES = {
     "the whole": [""],

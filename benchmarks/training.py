@@ -10,8 +10,12 @@ import subprocess
 import sys
 
 import numpy as np
-from common import HERE, Results, compare, in_turns, parse, peak_gb, short, spread
+from machine import HERE
+from memory import peak_gb
+from options import parse
 from sides import Ours, Released, has_released
+from table import Results
+from turns import compare, in_turns, short, spread
 
 BATCH, BURN_IN, RATE = 4, 10, 0.1
 MOST_RELEASED = 30  # frames: of 100 the released trainer needs more than 23 GB

@@ -4,8 +4,10 @@ Both start from the same points. "Difference" is the part of the curves on which
 """
 
 import numpy as np
-from common import Results, parse, short, spread, timed
+from options import parse
 from scipy import optimize
+from table import Results
+from turns import short, spread, timed
 
 from fnn_jax.physiology import direction_selectivity, von_mises_curve
 from fnn_jax.physiology.von_mises import LARGEST_A, LARGEST_K, STARTS_K

@@ -1,7 +1,10 @@
 """How does the time of a prediction grow with the number of units?"""
 
-from common import Results, compare, parse, peaks_of
+from options import parse
+from peak import peaks_of
 from sides import both, random_video
+from table import Results
+from turns import compare
 
 
 def main():

@@ -18,15 +18,15 @@ from fnn_jax import NetworkConfig
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))  # the scripts import what lies beside them
 import accelerators  # noqa: E402
-import common  # noqa: E402
 import device  # noqa: E402
 import operations  # noqa: E402
 import programs  # noqa: E402
 import report  # noqa: E402
 import run  # noqa: E402
+import turns  # noqa: E402
 
-MODULES = {"common", "report", "sides", "operations", "programs"}  # what the scripts share
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in MODULES)
+SHARED = "machine memory operations options programs report sides table turns".split()  # no scripts
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 # GFLOP a frame, from the architecture's shapes, by hand.
 GFLOP = {
@@ -100,10 +100,10 @@ def test_results_are_merged_and_written(tmp_path):
 
 
 def test_times_come_as_a_median_and_quartiles():
-    assert common.spread([0.1234]) == "0.123"
-    assert common.spread(iter([100.0, 104.0, 108.0, 112.0, 1160.0])) == "108 (104-112)"
+    assert turns.spread([0.1234]) == "0.123"
+    assert turns.spread(iter([100.0, 104.0, 108.0, 112.0, 1160.0])) == "108 (104-112)"
     calls = []
-    seconds = common.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    seconds = turns.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert calls == ["a", "b", "b", "a", "a", "b"]
     assert {side: len(values) for side, values in seconds.items()} == {"a": 3, "b": 3}
 
@@ -111,7 +111,7 @@ def test_times_come_as_a_median_and_quartiles():
 def test_nothing_is_timed_when_the_results_differ():
     sides = {"released": lambda: np.array([1.0, 2.0]), "fnn_jax": lambda: np.array([1.0, 2.1])}
     with pytest.raises(SystemExit, match=r"released and fnn_jax differ by 4\.8e-02"):
-        common.compare(None, "row", sides, 1, 1)
+        turns.compare(None, "row", sides, 1, 1)
 
 
 # As XLA writes programs for GPUs: a loop of eight turns, with a product, an update in place and a slice.

@@ -64,7 +64,8 @@ def test_other_names_stand_where_the_guide_says():
         "tests/test_protocols.py": ["SHORT"],
         "tests/test_fuzz_command_line.py": ["VERBS"],
         "benchmarks/run.py": ["SCRIPTS"],
-        "benchmarks/common.py": ["def parse", "def compare", "--quick"],
+        "benchmarks/options.py": ["def parse", "--quick"],
+        "benchmarks/turns.py": ["def compare"],
         "Makefile": ["QUICKLY"],
     }
     names = re.findall(r"`(test_\w+)`", PROSE)
