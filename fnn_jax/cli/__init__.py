@@ -31,12 +31,12 @@ examples:
   fnn-jax predict clip.mp4 --scan 8-5 -o responses.npz
                                             responses of all units to a video of yours
   fnn-jax screen videos/ --scan 8-5 6-4 --reduce mean -o screen.zarr
-                                            a folder of videos, two scans; killed, it goes on where it was
+                                            a folder of videos, two scans; killed, it resumes
   fnn-jax tune --protocol direction --scan 8-5 --units reliable -o out/
                                             OSI, DSI, preferred directions: tables and figures
   fnn-jax synthesize --scan 8-5 --units 12 40 --frames 60 -o exciting/
                                             the videos that excite two units most
-  fnn-jax train config.toml                 a twin of your own mouse; killed, it goes on where it was
+  fnn-jax train config.toml                 a twin of your own mouse; killed, it resumes
   fnn-jax evaluate my_twin evaluation_data/ -o results/
                                             cc_abs, cc_max, cc_norm ... on videos that were shown repeatedly
   fnn-jax info                              what is here

@@ -25,7 +25,7 @@ from fnn_jax.videos import VideoError, find_videos, is_video, read_video
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Predicts the responses of one or several scans to many stimuli, and writes them to a zarr folder "
-        "that xarray reads. Killed at any moment and started again with the same arguments, it goes on where it was. "
+        "that xarray reads. Killed at any moment and started again with the same arguments, it resumes. "
         "Several processes, also on several machines, may work on one OUT."
     )
     parser.add_argument(

@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Optimises a video for each unit, by gradients to its pixels. Writes OUT/result.npz (frames, "
         "losses, responses), table.csv, and for each unit a .mp4, a .gif and a figure that compares it with gratings "
-        "and natural clips. Killed and started again, it goes on where it was. See docs/synthesis.md."
+        "and natural clips. Killed and started again, it resumes. See docs/synthesis.md."
     )
     add_weights(parser)
     parser.add_argument("--units", nargs="+", type=int, metavar="ID", required=True, help="readout_id of each")

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Trains a twin as CONFIG says: a .toml file (docs/training.md), or the config.yaml of the released "
         "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv and objectives.png. Killed "
-        "at any moment and started again, it goes on from its last checkpoint, to the same result."
+        "at any moment and started again, it resumes from its last checkpoint, to the same result."
     )
     parser.add_argument("config", metavar="CONFIG", type=path_name, help=".toml, or a released .yaml")
     parser.add_argument("-o", "--out", metavar="OUT", type=path_name, help="folder to write; default: that of CONFIG")

@@ -19,13 +19,12 @@ from fnn_jax.cli.options import (
     use_all_cores,
 )
 from fnn_jax.physiology import figures
-from fnn_jax.physiology.protocol import Protocol, Result, save_result
+from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import PROTOCOLS, readout_center
+from fnn_jax.physiology.result import Result, save_result
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.sheet import contact_sheet
 from fnn_jax.twin.twin import Twin
-
-BEST = {"direction": "r2", "contrast": "r2", "noise": "r2", "dots": "on_r2"}  # which units' pages are drawn
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "Shows the stimuli of a protocol to one or several scans and measures every unit. Writes "
         "OUT/units.csv and .parquet (a row for each unit, with the published names of columns), conditions.csv (what "
         "was shown), arrays.npz (curves or fields), figures as .png and .pdf, and screen.zarr, the responses: killed "
-        "and started again, it goes on there. See docs/physiology.md."
+        "and started again, it resumes there. See docs/physiology.md."
     )
     parser.add_argument(
         "--protocol",
@@ -109,10 +108,10 @@ def _draw(result: Result, output: Path, reports: int) -> list[Path]:
     drawn = {"stimulus": lambda path: contact_sheet(result.protocol.movie(0), path)}
     title = f"{result.protocol.name}: {', '.join(result.table['scan'].unique())}, {len(result.table)} units"
     drawn["summary"] = lambda path: figures.scan_summary(result, path, title=title)
-    best = _best(result)
-    if result.protocol.name == "direction":
+    best, kinds = _best(result), {panel.kind for panel in result.protocol.panels}
+    if "polar" in kinds:
         drawn["tuning"] = lambda path: figures.polar_tuning(result, best[:12], path)
-    if result.protocol.name in ("dots", "noise"):
+    if "field" in kinds:
         drawn["fields"] = lambda path: figures.receptive_field_panels(result, best[:8], path)
     for unit in best[:reports]:
         row = result.table.iloc[unit]
@@ -128,8 +127,8 @@ def _draw(result: Result, output: Path, reports: int) -> list[Path]:
 
 
 def _best(result: Result) -> list[int]:
-    """Units in the order in which their fits are good; without fits, of their responses."""
-    column = BEST.get(result.protocol.name)
+    """Units in the order in which their pages are drawn."""
+    column = result.protocol.best_by
     score = result.table[column].to_numpy(float) if column else np.ptp(result.responses, axis=0)
     return np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable").tolist()
 
