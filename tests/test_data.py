@@ -22,6 +22,10 @@ def edit(folder, kind, trial, change):
     np.save(path, change(np.load(path)))
 
 
+def rewrite(path, change):
+    path.write_bytes(change(path.read_bytes()))
+
+
 def test_what_is_read(folder):
     data = TrainingData(folder)
     assert (data.num_units, data.size) == (5, SIZE)
@@ -74,8 +78,28 @@ BAD = {
     "frames": (lambda f: edit(f, "modulations", "trial0", lambda a: a[1:]), r"modulations 23, units 24; expected the"),
     "samples": (lambda f: edit(f, "samples", "trial0", lambda a: a + 1), r"samples says 25, the arrays have 24"),
     "flag": (lambda f: edit(f, "training", "trial0", lambda a: np.array(0.3)), r"expected one bool"),
-    "object": (lambda f: edit(f, "units", "trial0", lambda a: a.astype(object)), r"trial0.npy cannot be read"),
-    "cut": (lambda f: (f / "units" / "trial0.npy").write_bytes(b"\x93NUMPY"), r"trial0.npy cannot be read"),
+    "object": (
+        lambda f: edit(f, "units", "trial0", lambda a: a.astype(object)),
+        r"cannot be read: .*/units/trial0.npy",
+    ),
+    "cut": (lambda f: (f / "units" / "trial0.npy").write_bytes(b"\x93NUMPY"), r"cannot be read: .*/units/trial0.npy"),
+    "header": (
+        lambda f: rewrite(f / "units" / "trial0.npy", lambda data: data.replace(b"}", b"(")),
+        r"cannot be read: .*/units/trial0.npy",
+    ),
+    "zip": (
+        lambda f: rewrite(f / "units" / "trial0.npy", lambda data: b"PK\x03\x04" + data[4:]),
+        r"cannot be read: .*/units/trial0.npy",
+    ),
+    "empty": (lambda f: edit(f, "stimuli", "trial0", lambda a: a[:, :0]), r"stimuli/trial0.npy: \[24, 0, 32, 1\], exp"),
+    "all together": (
+        lambda f: [
+            rewrite(f / kind / f"trial{i}.npy", lambda data: b"")
+            for i in range(5)
+            for kind in ("units", "samples", "stimuli")
+        ],
+        r"(?s)cannot be read: .*/units/trial0.npy.*samples/trial1.npy.*cannot be read: ... and 3 more",
+    ),
     "no training": (lambda f: [edit(f, "training", f"trial{i}", lambda a: a & False) for i in range(4)], "no training"),
     "infinite": (lambda f: edit(f, "perspectives", "trial0", lambda a: a / 0), "infinite: perspectives/trial0.npy"),
     "negative": (lambda f: edit(f, "units", "trial0", lambda a: a - 1), r"negative: units/trial0.npy"),

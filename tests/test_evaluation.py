@@ -320,7 +320,7 @@ def test_command_line(twin, folder, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     for changed, message in (
         ([*arguments[:5], "-o", "evaluation_data", "--overwrite"], "is no folder of an evaluation, with modulations"),
-        (["evaluate", "weights", "none"], "none does not exist; expected a folder DIR/"),
+        (["evaluate", "weights", "none"], "none is no folder. Give one that holds evaluation data, DIR/"),
         (["evaluate", "none", "evaluation_data", "-o", "x"], "does not exist. Give a folder of weights"),
         (["evaluate", "weights", "evaluation_data", "-o", "x", "--burn-in", "20"], "video1 (21 frames) of"),
         (
@@ -358,24 +358,27 @@ def set_value(value):
     ("damage", "messages"),
     [
         (remove("units"), ["lacks the folders units"]),
-        (remove("units/video0/repeat1.npy"), ["video0/repeat1.npy is missing in units"]),
+        (remove("units/video0/repeat1.npy"), ["missing: units/video0/repeat1.npy"]),
         (lambda folder: (folder / "training").mkdir(), ["holds training data (a folder training)"]),
-        (lambda folder: (folder / "units" / "a.npy").touch(), ["units/a.npy is a file; expected a folder of repeats"]),
-        (lambda folder: (folder / "units" / "video0" / "a.txt").touch(), ["units/video0/a.txt is no .npy file"]),
-        (lambda folder: (folder / "units/video0/repeat0.npy").write_bytes(b"x"), ["repeat0.npy cannot be read"]),
-        (changed("stimuli/video0/repeat0.npy", lambda a: a / 255), ["(26, 18, 32, 1)", "float64", "uint8"]),
+        (lambda folder: (folder / "units" / "a.npy").touch(), ["a file: units/a.npy; expected a folder of repeats"]),
+        (lambda folder: (folder / "units" / "video0" / "a.txt").touch(), ["not a .npy file: units/video0/a.txt"]),
+        (lambda folder: (folder / "units/video0/repeat0.npy").write_bytes(b"x"), ["cannot be read: ", "units/video0/repeat0.npy: "]),
+        (changed("stimuli/video0/repeat0.npy", lambda a: a / 255), ["dtype of stimuli/video0/repeat0.npy: float64, expected uint8"]),
         (
             lambda folder: [
                 change(folder, "units/video0/repeat0.npy", lambda a: a[:, 0]),
                 change(folder, "modulations/video1/repeat0.npy", lambda a: a[:, :1]),
             ],
-            ["units/video0/repeat0.npy is [26] float32; expected [n, U]", "modulations/video1/repeat0.npy is [21, 1]"],
+            [
+                "shape of units/video0/repeat0.npy: [26], expected [frames, units]",
+                "shape of modulations/video1/repeat0.npy: [21, 1], expected [frames, 2]",
+            ],
         ),
-        (changed("units/video0/repeat0.npy", lambda a: a[1:]), ["repeat0.npy has unequal numbers of frames: stimuli 26"]),
-        (changed("units/video0/repeat0.npy", lambda a: a[:, 1:]), ["unequal numbers of units: [6] in video0/repeat0.npy"]),
-        (changed("units/video1/repeat0.npy", set_value(np.inf)), ["has 1 infinite responses"]),
-        (changed("units/video1/repeat0.npy", set_value(-1)), ["has 1 negative responses"]),
-        (changed("modulations/video1/repeat0.npy", set_value(np.inf)), ["has infinite values"]),
+        (changed("units/video0/repeat0.npy", lambda a: a[1:]), ["frames of video0/repeat0.npy: stimuli 26"]),
+        (changed("units/video0/repeat0.npy", lambda a: a[:, 1:]), ["units of units/video0/repeat0.npy: 6, others have 7"]),
+        (changed("units/video1/repeat0.npy", set_value(np.inf)), ["infinite: units/video1/repeat0.npy: 1 of 147 numbers; expected NaN"]),
+        (changed("units/video1/repeat0.npy", set_value(-1)), ["negative: units/video1/repeat0.npy: 1 of 147 responses (down to -1); expected 0 or more"]),
+        (changed("modulations/video1/repeat0.npy", set_value(np.inf)), ["infinite: modulations/video1/repeat0.npy: 1 of 42 numbers; expected NaN"]),
     ],
 )  # fmt: skip
 def test_bad_data_is_refused(folder, damage, messages):
@@ -383,15 +386,13 @@ def test_bad_data_is_refused(folder, damage, messages):
     with pytest.raises(DataError) as error:
         EvaluationData(folder)
     for message in messages:
-        assert message.replace("(26, 18, 32, 1)", "[26, 18, 32, 1]") in str(error.value)
+        assert message in str(error.value)
 
 
 def test_lengths_within_a_video(folder):
     for name in ("stimuli", "perspectives", "modulations", "units"):
         change(folder, f"{name}/video0/repeat2.npy", lambda array: array[:-1])
-    with pytest.raises(
-        DataError, match="repeats of video0 have unequal numbers of frames: 26 in video0/repeat0.npy, 25"
-    ):
+    with pytest.raises(DataError, match="frames of video0/repeat2.npy: 25, other repeats of the video have 26"):
         EvaluationData(folder)
 
 
@@ -401,7 +402,7 @@ def test_missing_behaviour(folder):
     assert (data.num_missing, data.num_behaviour) == (1, 2 * 2 * (3 * 26 + 2 * 21))
     (repeat, _) = data.repeats("video1")
     assert repeat.missing == 1 and repeat.modulations[3, 0] == 0
-    with pytest.raises(DataError, match="modulations/video1/repeat0.npy lacks 1 of 42 numbers"):
+    with pytest.raises(DataError, match="NaN: modulations/video1/repeat0.npy: 1 of 42 numbers"):
         EvaluationData(folder, missing="error")
     with pytest.raises(ValueError, match="missing is 'zero'; expected one of"):
         EvaluationData(folder, missing="zero")
@@ -456,7 +457,7 @@ def test_figures(tmp_path):
     assert sum(bar.get_height() for bar in ax.patches) == defined < 60
     assert ax.get_title().endswith(f"({60 - defined} of 60 undefined)")
     assert len(evaluation.figures.summary(table).axes) == 3
-    with pytest.raises(ValueError, match="measure is 'cc'; expected a column"):
+    with pytest.raises(ValueError, match="measure is 'cc'; expected one of 'cc_abs'"):
         evaluation.figures.histogram(table, "cc")
 
 

@@ -1,21 +1,38 @@
 """Recordings of repeated presentations, in the layout of the released code, read as they are."""
 
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fnn_jax.data.recordings import ARRAYS as FOLDERS
-from fnn_jax.data.recordings import DataError
+from fnn_jax.common.checks import one_of, path
+from fnn_jax.data.recordings import (
+    ARRAYS,
+    OF_TRAINING,
+    RESPONSES,
+    STIMULI,
+    TRACES,
+    Tally,
+    entries,
+    lack,
+    list_files,
+    look_at_shapes,
+    open_array,
+    pieces,
+    present,
+    require,
+    require_layout,
+    require_same_names,
+    unequal,
+)
 
-LAYOUT = "DIR/{stimuli,perspectives,modulations,units}/VIDEO/REPEAT.npy"
-TRAINING = ("training", "samples")  # folders that training data have, and evaluation data do not
+LAYOUT = f"evaluation data, DIR/{{{','.join(ARRAYS)}}}/VIDEO/REPEAT.npy: docs/evaluation.md"
 MISSING = ("mean", "error")
-SHOWN = 12  # problems that a message lists
-FRAMES_AT_ONCE = 64
+MOST_SHOWN = 12  # repeats that a warning names
 
 
 class Repeat(NamedTuple):
@@ -65,21 +82,19 @@ class EvaluationData:
     """
 
     def __init__(self, directory: str | os.PathLike, missing: str = "mean"):
-        if missing not in MISSING:
-            raise ValueError(f"missing is {missing!r}; expected one of {MISSING}.")
-        self.directory, self.missing = Path(directory).expanduser().absolute(), missing
-        _check_folders(self.directory)
-        problems: list[str] = []
-        self.videos = self._find(problems)
-        _refuse(self.directory, problems)
-        self.num_frames: dict[str, int] = {}
-        self._check_shapes(problems)
-        _refuse(self.directory, problems)
+        self.missing = one_of("missing", missing, MISSING)
+        self.directory = path("directory", directory).absolute()
+        require_layout(self.directory, LAYOUT, _wrong_folders)
+        self._files = _find(self.directory)
+        self.videos: dict[str, list[str]] = {}
+        # As the released code: by the names of files, in which the ending counts.
+        for name in sorted(self._files[STIMULI], key=lambda name: f"{name}.npy".split("/")):
+            video, repeat = name.split("/")
+            self.videos.setdefault(video, []).append(repeat)
+        self.num_frames, self.num_units, self.frame_size = self._check_shapes()
         self.num_missing = self.num_behaviour = self.num_missing_responses = 0
-        self._check_values(problems)
-        _refuse(self.directory, problems)
-        self.same_frames: dict[str, bool] = {}
-        self._compare_frames()
+        self._check_values()
+        self.same_frames = self._compare_frames()
 
     def __repr__(self) -> str:
         frames = sum(self.num_frames.values())
@@ -99,175 +114,89 @@ class EvaluationData:
     def repeats(self, video: str) -> Iterator[Repeat]:
         """The repeats of a video, one after the other; responses and frames are mapped into memory."""
         for name in self.videos[video]:
-            arrays = {folder: self._array(folder, video, name) for folder in FOLDERS}
+            arrays = {kind: self._array(kind, f"{video}/{name}") for kind in ARRAYS}
             missing = 0
-            for folder in ("perspectives", "modulations"):
-                missing += int(np.isnan(arrays[folder]).sum())
-                arrays[folder] = np.nan_to_num(np.asarray(arrays[folder], np.float32), nan=0.0)
+            for kind in TRACES:
+                missing += int(np.isnan(arrays[kind]).sum())
+                arrays[kind] = np.nan_to_num(np.asarray(arrays[kind], np.float32), nan=0.0)
             yield Repeat(name, **arrays, missing=missing)
 
-    def _path(self, folder: str, video: str, repeat: str) -> Path:
-        return self.directory / folder / video / f"{repeat}.npy"
+    def _array(self, kind: str, name: str) -> np.ndarray:
+        return open_array(self._files[kind][name])
 
-    def _array(self, folder: str, video: str, repeat: str) -> np.ndarray:
-        return np.load(self._path(folder, video, repeat), mmap_mode="r", allow_pickle=False)
+    def _names(self) -> list[str]:
+        return [f"{video}/{repeat}" for video, repeats in self.videos.items() for repeat in repeats]
 
-    def _each(self) -> Iterator[tuple[str, str]]:
-        return ((video, repeat) for video, repeats in self.videos.items() for repeat in repeats)
+    def _check_shapes(self) -> tuple[dict[str, int], int, tuple[int, int]]:
+        sizes, problems = look_at_shapes(self._files, self._names())
+        num_frames = {}
+        for video, repeats in self.videos.items():
+            frames = {name: sizes.frames[name] for repeat in repeats if (name := f"{video}/{repeat}") in sizes.frames}
+            problems += unequal("frames", frames, "other repeats of the video")
+            num_frames[video] = next(iter(frames.values()), 0)
+        require(problems, self.directory, "Write these files again; docs/evaluation.md describes the layout.")
+        return num_frames, sizes.num_units, sizes.frame_size
 
-    def _find(self, problems: list[str]) -> dict[str, list[str]]:
-        """Names of the videos and of their repeats, those of all four folders."""
-        files: dict[str, set[tuple[str, str]]] = {folder: set() for folder in FOLDERS}
-        for folder in FOLDERS:
-            for video in _entries(self.directory / folder):
-                if not video.is_dir():
-                    problems.append(f"{folder}/{video.name} is a file; expected a folder of repeats for each video")
+    def _check_values(self) -> None:
+        problems = []
+        for name in self._names():
+            for kind in (*TRACES, RESPONSES):
+                tally = Tally(kind, name)
+                for piece in pieces(self._array(kind, name)):
+                    tally.add(piece)
+                problems += tally.problems()
+                if kind == RESPONSES:
+                    self.num_missing_responses += tally.missing
                     continue
-                for path in _entries(video):
-                    if path.suffix != ".npy":
-                        problems.append(f"{folder}/{video.name}/{path.name} is no .npy file")
-                    else:
-                        files[folder].add((video.name, path.stem))
-        everything = sorted(set().union(*files.values()))
-        for video, repeat in everything:
-            lacking = [folder for folder in FOLDERS if (video, repeat) not in files[folder]]
-            if lacking:
-                problems.append(f"{video}/{repeat}.npy is missing in {', '.join(lacking)}")
-        if not everything and not problems:
-            problems.append("there are no files")
-        videos: dict[str, list[str]] = {}
-        for video, repeat in everything:
-            videos.setdefault(video, []).append(repeat)
-        # As the released code: by the names of files, in which the ending counts.
-        return {video: sorted(names, key=lambda name: f"{name}.npy") for video, names in videos.items()}
+                self.num_missing += tally.missing
+                self.num_behaviour += tally.size
+                if tally.missing and self.missing == "error":
+                    problems.append(f"NaN: {kind}/{name}.npy: {tally.missing} of {tally.size} numbers; expected none")
+        remedy = "Responses are those that the twin was trained on, which are 0 or more."
+        if self.missing == "error":
+            remedy += " missing='mean' puts 0, their mean, in the place of behaviour that is NaN."
+        require(problems, self.directory, f"Correct these files. {remedy}")
 
-    def _check_shapes(self, problems: list[str]) -> None:
-        sizes: dict[Any, Any]
-        units: dict[Any, Any]
-        lengths: dict[str, Any]
-        sizes, units, lengths = {}, {}, {}
-        for video, repeat in self._each():
-            shapes = {}
-            for folder in FOLDERS:
-                try:
-                    array = self._array(folder, video, repeat)
-                except (ValueError, OSError, EOFError) as error:
-                    problems.append(f"{folder}/{video}/{repeat}.npy cannot be read: {error}")
-                    continue
-                shapes[folder] = array.shape
-                problem = _problem_of_array(folder, array)
-                if problem:
-                    problems.append(f"{folder}/{video}/{repeat}.npy {problem}")
-            frames = {folder: shape[0] for folder, shape in shapes.items() if shape}
-            if len(set(frames.values())) > 1:
-                listed = ", ".join(f"{folder} {count}" for folder, count in frames.items())
-                problems.append(f"{video}/{repeat}.npy has unequal numbers of frames: {listed}")
-            if len(shapes) == len(FOLDERS) and all(shapes.values()):
-                name = f"{video}/{repeat}.npy"
-                lengths.setdefault(video, {}).setdefault(shapes["units"][0], name)
-                sizes.setdefault(shapes["stimuli"][1:], name)
-                units.setdefault(shapes["units"][1:], name)
-        for video, found in lengths.items():
-            if len(found) > 1:
-                listed = ", ".join(f"{count} in {name}" for count, name in found.items())
-                problems.append(f"repeats of {video} have unequal numbers of frames: {listed}")
-            self.num_frames[video] = next(iter(found))
-        for what, found in (("sizes of frames", sizes), ("numbers of units", units)):
-            if len(found) > 1:
-                listed = ", ".join(f"{list(shape)} in {name}" for shape, name in found.items())
-                problems.append(f"unequal {what}: {listed}")
-        if not problems:
-            self.frame_size = next(iter(sizes))[:2]
-            (self.num_units,) = next(iter(units))
-
-    def _check_values(self, problems: list[str]) -> None:
-        for video, repeat in self._each():
-            for folder in ("perspectives", "modulations"):
-                trace = np.asarray(self._array(folder, video, repeat))
-                count = int(np.isnan(trace).sum())
-                self.num_missing += count
-                self.num_behaviour += trace.size
-                if np.isinf(trace).any():
-                    problems.append(f"{folder}/{video}/{repeat}.npy has infinite values; expected NaN for missing ones")
-                if count and self.missing == "error":
-                    problems.append(
-                        f"{folder}/{video}/{repeat}.npy lacks {count} of {trace.size} numbers (NaN); "
-                        "missing='mean' puts 0, their mean, in their place"
-                    )
-            infinite = negative = 0
-            responses = self._array("units", video, repeat)
-            for start in range(0, len(responses), FRAMES_AT_ONCE):
-                some = np.asarray(responses[start : start + FRAMES_AT_ONCE])
-                infinite += int(np.isinf(some).sum())
-                negative += int((some < 0).sum())
-                self.num_missing_responses += int(np.isnan(some).sum())
-            if infinite:
-                problems.append(
-                    f"units/{video}/{repeat}.npy has {infinite} infinite responses; expected NaN for missing"
-                )
-            if negative:
-                problems.append(
-                    f"units/{video}/{repeat}.npy has {negative} negative responses; expected those that the twin was "
-                    "trained on, which are 0 or more"
-                )
-
-    def _compare_frames(self) -> None:
+    def _compare_frames(self) -> dict[str, bool]:
         others: list[str] = []
+        same_frames = {}
         for video, (first, *rest) in self.videos.items():
             before = len(others)
-            expected = self._array("stimuli", video, first)
             for repeat in rest:
-                frames = self._array("stimuli", video, repeat)
-                spans = [slice(i, i + FRAMES_AT_ONCE) for i in range(0, len(frames), FRAMES_AT_ONCE)]
-                if not all(np.array_equal(frames[span], expected[span]) for span in spans):
+                both = (pieces(self._array(STIMULI, f"{video}/{each}")) for each in (first, repeat))
+                if not all(itertools.starmap(np.array_equal, zip(*both, strict=True))):
                     others.append(f"{video}/{repeat}")
-            self.same_frames[video] = len(others) == before
+            same_frames[video] = len(others) == before
         if others:
+            more = f" and {len(others) - MOST_SHOWN} more" if len(others) > MOST_SHOWN else ""
             warnings.warn(
-                f"{self.directory}: {_listed(others, ', ')} show other frames than the first repeat of their video. "
-                "Each is predicted from its own frames, but measures over repeats take them for one stimulus.",
+                f"{self.directory}: {', '.join(others[:MOST_SHOWN])}{more} show other frames than the first repeat of "
+                "their video. Each is predicted from its own frames, but measures over repeats take them for one "
+                "stimulus.",
                 stacklevel=3,
             )
+        return same_frames
 
 
-def _check_folders(directory: Path) -> None:
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
-        raise DataError(f"{directory} {what}; expected a folder {LAYOUT}.")
-    inside = {path.name for path in _entries(directory)}
-    if inside & set(TRAINING):
-        raise DataError(
-            f"{directory} holds training data (a folder {sorted(inside & set(TRAINING))[0]}); expected evaluation "
-            f"data, {LAYOUT}. They lie beside each other as training_data and evaluation_data."
-        )
-    lacking = [folder for folder in FOLDERS if not (directory / folder).is_dir()]
-    if lacking:
-        near = sorted(name for name in inside if name.startswith("evaluation_data"))
-        near_text = f" Did you mean {directory / near[0]}?" if near else ""
-        raise DataError(f"{directory} lacks the folders {', '.join(lacking)}; expected {LAYOUT}.{near_text}")
+def _find(directory: Path) -> dict[str, dict[str, Path]]:
+    """The files of each kind, by the names of their video and repeat."""
+    files: dict[str, dict[str, Path]] = {}
+    problems = []
+    for kind in ARRAYS:
+        files[kind] = {}
+        for video in entries(directory / kind):
+            if not video.is_dir():
+                problems.append(f"a file: {kind}/{video.name}; expected a folder of repeats for each video")
+                continue
+            repeats, others = list_files(directory, f"{kind}/{video.name}")
+            files[kind] |= {f"{video.name}/{repeat}": file for repeat, file in repeats.items()}
+            problems += others
+    require_same_names(files, problems, directory, LAYOUT)
+    return files
 
 
-def _problem_of_array(folder: str, array: np.ndarray) -> str:
-    shape, dtype = list(array.shape), array.dtype
-    expected = {"stimuli": "[n, H, W, 1] uint8", "units": "[n, U] floats"}.get(folder, "[n, 2] floats")
-    if folder == "stimuli":
-        fits = array.ndim == 4 and array.shape[3] == 1 and dtype == np.uint8
-    else:
-        fits = array.ndim == 2 and dtype.kind == "f" and (folder == "units" or array.shape[1] == 2)
-    return "" if fits and array.size else f"is {shape} {dtype}; expected {expected}"
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder; hidden files, such as those that a Mac leaves, do not count."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _refuse(directory: Path, problems: list[str]) -> None:
-    if problems:
-        listed = _listed([f"  {problem}" for problem in problems], "\n")
-        raise DataError(f"{directory} cannot be evaluated ({len(problems)} problems):\n{listed}\nExpected {LAYOUT}.")
-
-
-def _listed(texts: list[str], between: str) -> str:
-    more = [f"... and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
-    return between.join([*texts[:SHOWN], *more])
+def _wrong_folders(directory: Path) -> str:
+    others = present(directory, OF_TRAINING)
+    if others:
+        return f"holds training data (a folder {others[0]}), beside which evaluation_data may lie"
+    return lack(directory, ARRAYS)

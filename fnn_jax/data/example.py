@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from fnn_jax.common import checks
 from fnn_jax.common.files import whole_directory
 from fnn_jax.common.rate import HZ
 from fnn_jax.data.recordings import BEHAVIOUR, EYE, RESPONSES, STIMULI
@@ -61,12 +62,11 @@ def make_example(
 
     Raises:
         FileExistsError: the folder is there already.
-        ValueError: numbers that are too small.
+        TypeError, ValueError: what are no numbers, or too small ones.
     """
-    frames = round(seconds * HZ)
-    for name, value, least in (("num_units", num_units, 1), ("trials", trials, 5), ("seconds", seconds, 1.0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; expected at least {least}.")
+    num_units, trials = checks.integer("num_units", num_units), checks.integer("trials", trials, 5)
+    frames = round(checks.number("seconds", seconds, 1) * HZ)
+    seed = checks.seed("seed", seed)
     random = np.random.default_rng(seed)
     hidden = _hidden_twin(num_units, seed)
     recordings = {}

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fnn_jax.common.checks import integer, path
 from fnn_jax.common.rate import HZ
 from fnn_jax.data.evaluation import EvaluationData
-from fnn_jax.data.recordings import ARRAYS, RESPONSES, DataError
+from fnn_jax.data.recordings import ARRAYS, OF_TRAINING, RESPONSES, DataError, entries, present
 from fnn_jax.data.training import FOLDERS, TrainingData, windows_without
 
 
@@ -28,21 +29,23 @@ def check(directory: str | os.PathLike, window_frames: int = 100, progress: bool
 
     Raises:
         DataError: there is no recording.
+        TypeError, ValueError: the window is no length, or the directory no path.
     """
-    directory = Path(directory).expanduser().absolute()
+    directory = path("directory", directory).absolute()
+    window_frames = integer("window_frames", window_frames)
     if not directory.is_dir():
         raise DataError(f"{directory} is no folder.")
     if not _looks_like_data(directory):
-        below = [path for path in sorted(directory.iterdir()) if path.is_dir() and _looks_like_data(path)]
+        below = [folder for folder in entries(directory) if _looks_like_data(folder)]
         if not below:
             raise DataError(
                 f"{directory} holds no recording: no folders {', '.join(FOLDERS)}, and none below. docs/training.md "
                 "describes the layout."
             )
-        reports = [check(path, window_frames, progress) for path in below]
+        reports = [check(folder, window_frames, progress) for folder in below]
         return Report([line for report in reports for line in report.lines], [p for r in reports for p in r.problems])
     try:
-        if (directory / "training").is_dir() or (directory / "samples").is_dir():
+        if present(directory, OF_TRAINING):
             return _training(TrainingData(directory), window_frames, progress)
         return _evaluation(directory)
     except DataError as error:
@@ -50,7 +53,7 @@ def check(directory: str | os.PathLike, window_frames: int = 100, progress: bool
 
 
 def _looks_like_data(directory: Path) -> bool:
-    return sum((directory / folder).is_dir() for folder in ARRAYS) > 1
+    return len(present(directory, ARRAYS)) > 1
 
 
 def _training(data: TrainingData, window_frames: int, progress: bool | None) -> Report:

@@ -10,22 +10,30 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from fnn_jax.common.checks import integer
+from fnn_jax.common.checks import integer, path
 from fnn_jax.data.recordings import (
     ARRAYS,
     BEHAVIOUR,
     EYE,
+    OF_TRAINING,
     RESPONSES,
     STIMULI,
     TRACES,
     DataError,
+    Tally,
+    lack,
     list_files,
+    look_at_shapes,
     open_array,
+    pieces,
+    present,
     require,
-    shape_problems,
+    require_layout,
+    require_same_names,
 )
 
-FOLDERS = ("training", "samples", *ARRAYS)
+FOLDERS = (*OF_TRAINING, *ARRAYS)
+LAYOUT = f"training data, DIR/{{{','.join(FOLDERS)}}}/TRIAL.npy: docs/training.md"
 # A z-scored trace and responses divided by their mean come close to these; what is far off has another scale.
 MOST_MEAN, LEAST_STD, MOST_STD = 0.5, 0.3, 3.0
 MEAN_RESPONSES = (0.7, 1.4)
@@ -84,23 +92,17 @@ class TrainingData:
     """
 
     def __init__(self, directory: str | os.PathLike, max_items: int | None = None):
-        self.directory = Path(directory).expanduser().absolute()
-        _require_folders(self.directory)
-        files, problems = {}, []
-        for folder in FOLDERS:
-            files[folder], others = list_files(self.directory / folder)
-            problems += others
-        names = sorted(set().union(*files.values()))
-        for folder in FOLDERS:
-            problems += [f"missing: {folder}/{name}.npy" for name in names if name not in files[folder]]
-        require(problems, self.directory, "Each trial needs a file of the same name in all six folders.")
-        if not names:
-            raise DataError(f"{self.directory} holds no trials; expected files such as {STIMULI}/trial0.npy.")
+        self.directory = path("directory", directory).absolute()
         if max_items is not None:
             max_items = integer("max_items", max_items)
-            names = names[:max_items]
+        require_layout(self.directory, LAYOUT, _wrong_folders)
+        self._files: dict[str, dict[str, Path]] = {}
+        problems: list[str] = []
+        for folder in FOLDERS:
+            self._files[folder], others = list_files(self.directory, folder)
+            problems += others
+        names = require_same_names(self._files, problems, self.directory, LAYOUT)[:max_items]
         self.is_part = max_items is not None
-        self._files = {folder: {name: files[folder][name] for name in names} for folder in FOLDERS}
         self.trials, self.num_units, self.size = self._check_shapes(names)
         self._values: Values | None = None
 
@@ -112,45 +114,31 @@ class TrainingData:
         )
 
     def _check_shapes(self, names):
-        sizes: dict[str, dict[Any, Any]]
-        rows, problems, sizes = [], [], {RESPONSES: {}, STIMULI: {}}
+        sizes, problems = look_at_shapes(self._files, names)
+        training = {name: bool(self._scalar("training", name, problems)) for name in names}
         for name in names:
-            shapes = {}
-            for folder in ARRAYS:
-                array = open_array(self._files[folder][name])
-                shapes[folder] = (array.shape, array.dtype)
-            wrong = shape_problems(f"{name}.npy", shapes)
-            training, samples = (self._scalar(folder, name, wrong) for folder in FOLDERS[:2])
-            frames = shapes[STIMULI][0][0] if shapes[STIMULI][0] else 0
-            if not wrong and samples != frames:
-                wrong.append(f"frames of {name}.npy: samples says {samples}, the arrays have {frames}")
-            if not wrong:
-                sizes[RESPONSES].setdefault(shapes[RESPONSES][0][1], []).append(name)
-                sizes[STIMULI].setdefault(shapes[STIMULI][0][1:3], []).append(name)
-            problems += wrong
-            rows.append((name, bool(training), frames))
-        for folder, found in sizes.items():
-            if len(found) > 1:
-                usual = max(found, key=lambda size: len(found[size]))
-                for size, those in found.items():
-                    what = "units" if folder == RESPONSES else "frame size"
-                    problems += [f"{what} of {folder}/{n}.npy: {size}, others have {usual}" for n in those[:12]] * (
-                        size != usual
-                    )
+            samples, frames = self._scalar("samples", name, problems), sizes.frames.get(name)
+            if None not in (samples, frames) and samples != frames:
+                problems.append(f"frames of {name}.npy: samples says {samples}, the arrays have {frames}")
         require(problems, self.directory, "Write these files again; docs/training.md describes the layout.")
-        trials = pd.DataFrame(rows, columns=["trial", "training", "frames"]).set_index("trial")
-        if not trials["training"].any():
+        if not any(training.values()):
             raise DataError(f"{self.directory} has no training trials: training/*.npy is False in all of them.")
-        return trials, next(iter(sizes[RESPONSES])), next(iter(sizes[STIMULI]))
+        rows = [(name, training[name], sizes.frames[name]) for name in names]
+        trials = pd.DataFrame(rows, columns=["trial", "training", "frames"]).set_index("trial")
+        return trials, sizes.num_units, sizes.frame_size
 
-    def _scalar(self, folder, name, wrong):
-        array = open_array(self._files[folder][name])
+    def _scalar(self, folder, name, problems):
+        try:
+            array = open_array(self._files[folder][name])
+        except DataError as error:
+            problems.append(str(error))
+            return None
         kinds = "bu" if folder == "training" else "iu"
         is_flag = folder == "training" and array.dtype.kind in "iu" and array.size == 1 and int(array.item()) in (0, 1)
         if array.size != 1 or not (array.dtype.kind in kinds or is_flag):
             what = "one bool" if folder == "training" else "one integer"
-            wrong.append(f"content of {folder}/{name}.npy: {array.dtype} {list(array.shape)}, expected {what}")
-            return 0
+            problems.append(f"content of {folder}/{name}.npy: {array.dtype} {list(array.shape)}, expected {what}")
+            return None
         return array.item()
 
     def read(
@@ -171,69 +159,61 @@ class TrainingData:
 
     def _look(self, progress):
         digest, problems, missing, missing_responses = hashlib.blake2b(digest_size=16), [], {}, 0
-        moments = {name: np.zeros((3, 2)) for name in TRACES}  # count, sum, sum of squares of each trace
-        frames_seen = {name: np.zeros(2) for name in TRACES}
-        response_sum, response_count = np.zeros(self.num_units), np.zeros(self.num_units)
+        columns = {**{kind: len(labels) for kind, labels in TRACES.items()}, RESPONSES: self.num_units}
+        # Of each column over the training set: frames, those that are not missing, their sum, their sum of squares.
+        sums = {kind: np.zeros((4, count)) for kind, count in columns.items()}
         for trial in tqdm(self.trials.index, desc="look at data", unit="trial", disable=_quiet(progress)):
-            arrays = self.read(trial)
             training = self.trials.at[trial, "training"]
             digest.update(f"{trial} {training}".encode())
-            bad = np.zeros(len(arrays[STIMULI]), bool)
-            for name, array in arrays.items():
-                digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
-                if name != STIMULI and np.isinf(array).any():
-                    problems.append(f"infinite: {name}/{trial}.npy")
-            for name in TRACES:
-                trace, nan = np.float64(arrays[name]), np.isnan(arrays[name])
-                bad |= nan.any(1)
-                if training:
-                    trace = np.where(nan, 0, trace)
-                    moments[name] += [(~nan).sum(0), trace.sum(0), (trace**2).sum(0)]
-                    frames_seen[name] += len(trace)
-            missing[trial] = bad
-            responses = arrays[RESPONSES]
-            if (responses < 0).any():
-                problems.append(f"negative: {RESPONSES}/{trial}.npy (down to {np.nanmin(responses):.3g})")
-            absent = np.isnan(responses)
-            missing_responses += int(absent.sum())
-            if training:
-                response_sum += np.where(absent, 0, responses).sum(0, dtype=np.float64)
-                response_count += (~absent).sum(0)
-        silent = np.flatnonzero(response_sum <= 0)
+            missing[trial] = np.zeros(self.trials.at[trial, "frames"], bool)
+            for kind in ARRAYS:
+                array, tally, incomplete = open_array(self._files[kind][trial]), Tally(kind, trial), []
+                digest.update(f"{kind} {array.dtype} {array.shape}".encode())
+                for piece in pieces(array):
+                    digest.update(np.ascontiguousarray(piece).data)
+                    if kind == STIMULI:
+                        continue
+                    tally.add(piece)
+                    incomplete.append(np.isnan(piece).any(1))
+                    if training:
+                        sums[kind] += _sums(piece)
+                problems += tally.problems()
+                if kind in TRACES:
+                    missing[trial] |= np.concatenate(incomplete)
+                missing_responses += tally.missing if kind == RESPONSES else 0
+        _, count, total, _ = sums[RESPONSES]
+        silent = np.flatnonzero(total <= 0)
         if len(silent):
             shown = ", ".join(map(str, silent[:8])) + (", ..." if len(silent) > 8 else "")
             problems.append(f"no response: {len(silent)} units are 0 or missing in all training trials ({shown})")
         require(problems, self.directory, "Correct these files, or leave out the units that never respond.")
-        rows: dict[str, tuple[Any, ...]] = {}
-        for name, labels in TRACES.items():
-            count, total, squares = moments[name]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                mean = total / count
-                std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-                rows |= {
-                    f"{name}, {label}": (mean[i], std[i], 1 - count[i] / frames_seen[name][i])
-                    for i, label in enumerate(labels)
-                }
-        traces = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "missing"])
-        return Values(missing, traces, response_sum / response_count, missing_responses, digest.hexdigest())
+        return Values(missing, _table(sums), total / count, missing_responses, digest.hexdigest())
+
+
+def _sums(piece: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(piece)
+    values = np.where(finite, piece, 0).astype(np.float64)
+    return np.stack([np.full(piece.shape[1], len(piece)), finite.sum(0), values.sum(0), np.square(values).sum(0)])
+
+
+def _table(sums: dict[str, np.ndarray]) -> pd.DataFrame:
+    rows: dict[str, tuple[Any, ...]] = {}
+    for kind, labels in TRACES.items():
+        frames, count, total, squares = sums[kind]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = total / count
+            std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        rows |= {f"{kind}, {label}": row for label, *row in zip(labels, mean, std, 1 - count / frames, strict=True)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "missing"])
 
 
 def _quiet(progress: bool | None) -> bool | None:
     return None if progress is None else not progress
 
 
-def _require_folders(directory: Path) -> None:
-    if not directory.is_dir():
-        raise DataError(f"{directory} is no folder. Give one that holds {', '.join(FOLDERS)}.")
-    absent = [folder for folder in FOLDERS if not (directory / folder).is_dir()]
-    if not absent:
-        return
-    below = [p.name for p in sorted(directory.iterdir()) if all((p / folder).is_dir() for folder in FOLDERS)]
-    remedy = f" Did you mean {directory / below[0]}?" if below else ""
-    if not below and {"training", "samples"} == set(absent):
-        remedy = " It looks like evaluation data: docs/evaluation.md."
-    raise DataError(f"{directory} lacks the folders {', '.join(absent)} of a recording to train on.{remedy}")
+def _wrong_folders(directory: Path) -> str:
+    is_evaluation = not lack(directory, ARRAYS) and not present(directory, OF_TRAINING)
+    return lack(directory, FOLDERS) + (", as evaluation data do (docs/evaluation.md)" if is_evaluation else "")
 
 
 def windows_without(missing: np.ndarray, frames: int) -> np.ndarray:

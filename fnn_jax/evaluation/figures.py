@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.checks import one_of
 from fnn_jax.common.figures import new_figure, save_figure
 
 BLUE, GRAY = "#2b6cb0", "#718096"
@@ -51,9 +52,7 @@ def summary(table: pd.DataFrame, path: str | os.PathLike | None = None, *, title
 
 
 def _draw_histogram(ax: Any, table: pd.DataFrame, measure: str) -> None:
-    if measure not in table:
-        raise ValueError(f"measure is {measure!r}; expected a column of the table: {list(table.columns)}.")
-    values = table[measure].to_numpy(float)
+    values = table[one_of("measure", measure, list(table.columns))].to_numpy(float)
     known = values[np.isfinite(values)]
     label = LABELS.get(measure, measure)
     ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=BLUE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.checks import integer
 from fnn_jax.evaluation.statistics import PredictionStatistics, ResponseStatistics, Statistics
 
 
@@ -24,13 +25,13 @@ def format_responses(responses: Sequence[Sequence[Any]], burnin_frames: int = 0)
         ``[U, repeat, frame]``, videos one after the other; NaN where a video has fewer repeats than another.
 
     Raises:
+        TypeError: the burn-in is no integer.
         ValueError: no videos, repeats of unequal shape, or a video that is not longer than the burn-in.
     """
     videos = [[np.asarray(repeat) for repeat in video] for video in responses]
     if not videos or not all(videos):
         raise ValueError("responses holds no video, or one without repeats; expected a list of lists of [n, U].")
-    if isinstance(burnin_frames, bool) or not isinstance(burnin_frames, int | np.integer) or burnin_frames < 0:
-        raise ValueError(f"burnin_frames is {burnin_frames!r}; expected 0 or more frames.")
+    burnin_frames = integer("burnin_frames", burnin_frames, 0)
     units = {repeat.shape[-1:] for video in videos for repeat in video}
     for number, video in enumerate(videos):
         shapes = sorted({repeat.shape for repeat in video})
