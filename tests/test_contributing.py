@@ -56,7 +56,7 @@ def test_links_lead_somewhere(target):
 def test_other_names_stand_where_the_guide_says():
     """Constants and tests, of which it names the file in the same step."""
     files = {
-        "fnn_jax/physiology/protocols.py": ["PROTOCOLS"],
+        "fnn_jax/physiology/protocols/__init__.py": ["PROTOCOLS"],
         "fnn_jax/model/config.py": ["RECURRENTS", "MODULATIONS", "_choice"],
         "fnn_jax/cli/tune.py": ["--protocol"],
         "tests/test_stimuli.py": ["DIGESTS"],

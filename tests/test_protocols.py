@@ -1,7 +1,7 @@
 """Protocols on a small twin: from the stimulus to the table, the figures and the command line."""
 
-import functools
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ import pytest
 from fnn_jax import Screen, cli, physiology, stimuli
 from fnn_jax.model import geometry
 from fnn_jax.physiology import figures, protocols
-from fnn_jax.physiology.protocol import Measured
 from fnn_jax.stimuli import Display
 
 # Pixels of the small twin are 7 degrees wide.
@@ -120,6 +119,17 @@ def test_readout_center(twin, display):
     np.testing.assert_allclose(display.positions(row, column), (x, y))
 
 
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_protocols_go_to_other_processes(display, results, name):
+    """Movies, measure and panels, such as to a pool of processes."""
+    result = results[name]
+    protocol = pickle.loads(pickle.dumps(result.protocol))
+    np.testing.assert_array_equal(protocol.movie(1).frames, result.protocol.movie(1).frames)
+    again = protocol.measure(result.dataset, result.table[["scan", "readout_id"]])
+    pd.testing.assert_frame_equal(again.table, result.table)
+    assert [panel.title for panel in protocol.panels] == [panel.title for panel in result.protocol.panels]
+
+
 def test_bad_protocols(twin, display):
     for make, message in (
         (lambda: protocols.direction_tuning(display, stimulus="bars"), "stimulus is 'bars'"),
@@ -135,30 +145,6 @@ def test_bad_protocols(twin, display):
         physiology.Protocol(
             "early", display, [lambda: stimuli.gratings(display, spatial_frequencies=[0.02], off_s=0)], None
         )
-
-
-def test_own_protocols_are_drawn(twin, display, tmp_path):
-    """With a curve over named conditions, and without any; they ended in a bare KeyError before."""
-    movies = [
-        functools.partial(
-            stimuli.gratings, display, directions=[angle], spatial_frequencies=[0.02], off_s=0.5, on_s=0.3
-        )
-        for angle in (0, 90)
-    ]
-
-    def measure(protocol, responses):
-        table = pd.DataFrame({"preference": responses[0] - responses[1]})
-        return Measured(table, {"curve": responses}, pd.Index(["right", "up"], name="motion"))
-
-    def bare(protocol, responses):
-        return Measured(pd.DataFrame({"mean": responses.mean(0)}), {})
-
-    for name, function in (("mine", measure), ("bare", bare)):
-        result = physiology.Protocol(name, display, movies, function).run(twin, batch_size=2, progress=False)
-        figure = figures.unit_report(result, 2, tmp_path / f"{name}.png")
-        assert figure.axes[0].get_xlabel() == ("motion" if name == "mine" else "interval")
-        figures.scan_summary(result, tmp_path / f"{name}-all.png")
-        assert (tmp_path / f"{name}.png").stat().st_size > 5000 and (tmp_path / f"{name}-all.png").exists()
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@
 """
 
 from fnn_jax.physiology import curves, figures, protocols
+from fnn_jax.physiology.columns import Column
 from fnn_jax.physiology.features import record_features
-from fnn_jax.physiology.protocol import Measured, Protocol, Result, save_result
+from fnn_jax.physiology.panels import Panel
+from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.receptive_fields import (
     dot_masks,
     dot_receptive_fields,
@@ -18,12 +20,15 @@ from fnn_jax.physiology.receptive_fields import (
     spatial_spread_index,
     spike_triggered_average,
 )
+from fnn_jax.physiology.result import Measured, Result, save_result
 from fnn_jax.physiology.similarity import location_distance_deg, readout_cosine, signal_correlation
 from fnn_jax.physiology.tuning import gdsi, gosi, interval_responses, permutation_test, preferred, tuning_curve
 from fnn_jax.physiology.von_mises import direction_selectivity, von_mises_curve
 
 __all__ = [
+    "Column",
     "Measured",
+    "Panel",
     "Protocol",
     "Result",
     "curves",

@@ -9,18 +9,10 @@ import numpy as np
 
 from fnn_jax.common.figures import new_figure, save_figure
 from fnn_jax.common.rate import HZ
-from fnn_jax.physiology.panels import (
-    RESPONSE,
-    draw_direction,
-    draw_distribution,
-    draw_field,
-    draw_panel,
-    draw_positions,
-    label_of,
-    panels_of,
-    summary_of,
-)
-from fnn_jax.physiology.protocol import Result
+from fnn_jax.physiology.columns import columns_of, draw_distribution, label_of
+from fnn_jax.physiology.field_panels import draw_positions, has_positions
+from fnn_jax.physiology.panels import RESPONSE, Panel, panels_of
+from fnn_jax.physiology.result import Result
 
 UNIT_COLUMNS = ("scan", "readout_id", "session", "scan_idx", "unit_id", "animal_id")
 
@@ -29,13 +21,14 @@ def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str |
     """Polar plots of direction tuning: responses as dots, the fitted curve as a line.
 
     Args:
-        result: of ``protocols.direction_tuning``. units: rows of its table; default the first twelve.
+        result: of ``protocols.direction_tuning``, or of another protocol with polar panels.
+        units: rows of its table; default the first twelve.
     """
-    _require(result, "direction")
-    units = _rows(result, units, 12)
-    figure, axes = _grid(len(units), 4, (2.5, 2.9), projection="polar")
-    for ax, unit in zip(axes, units, strict=True):
-        draw_direction(ax, result, unit)
+    panels = _panels(result, "polar", "direction")
+    drawn = [(unit, panel) for unit in _rows(result, units, 12) for panel in panels]
+    figure, axes = _grid(len(drawn), 4, (2.5, 2.9), projection="polar")
+    for ax, (unit, panel) in zip(axes, drawn, strict=True):
+        panel.draw(ax, result, unit)
         ax.set_title(f"{_name(result, unit)}\n{_selectivity(result.table.iloc[unit])}", fontsize=8)
     save_figure(figure, path)
     return figure
@@ -48,16 +41,16 @@ def receptive_field_panels(
     lines.
 
     Args:
-        result: of ``protocols.dot_receptive_field`` or ``noise_receptive_field``. units: rows of its table.
+        result: of ``protocols.dot_receptive_field`` or ``noise_receptive_field``, or of another protocol with panels of
+            fields.
+        units: rows of its table; default the first eight.
     """
-    _require(result, "dots", "noise")
-    units = _rows(result, units, 8)
-    kinds = ["on", "off"] if result.protocol.name == "dots" else ["noise"]
-    kinds = [kind for kind in kinds if kind == "noise" or kind in result.arrays]
-    figure, axes = _grid(len(units) * len(kinds), 2 * len(kinds), (3.1, 2.3))
-    for ax, (unit, kind) in zip(axes, [(unit, kind) for unit in units for kind in kinds], strict=True):
-        draw_field(ax, result, unit, kind)
-        ax.set_title(f"{_name(result, unit)}, {kind}", fontsize=8)
+    panels = _panels(result, "field", "dots", "noise")
+    drawn = [(unit, panel) for unit in _rows(result, units, 8) for panel in panels]
+    figure, axes = _grid(len(drawn), 2 * len(panels), (3.1, 2.3))
+    for ax, (unit, panel) in zip(axes, drawn, strict=True):
+        panel.draw(ax, result, unit)
+        ax.set_title(f"{_name(result, unit)}, {panel.title}", fontsize=8)
     save_figure(figure, path)
     return figure
 
@@ -104,16 +97,16 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     """
     results = [results] if isinstance(results, Result) else list(results)
     _rows(results[0], [unit], 1)
-    panels = [(result, kind) for result in results for kind in panels_of(result)]
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
+    panels = [(result, panel) for result in results for panel in panels_of(result)]
+    columns = max(1, min(3, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
     figure = new_figure((3.6 * columns + 3, 3 * max(rows, 2) + 0.6))
     grid = figure.add_gridspec(rows, columns + 1, width_ratios=[*[3.6] * columns, 3])
-    for number, (result, kind) in enumerate(panels):
-        polar = {"projection": "polar"} if kind == "direction" else {}
+    for number, (result, panel) in enumerate(panels):
+        polar = {"projection": "polar"} if panel.kind == "polar" else {}
         ax = figure.add_subplot(grid[number // columns, number % columns], **polar)
-        draw_panel(ax, result, unit, kind)
-        ax.set_title({"direction": "direction", "noise": "noise, best lag"}.get(kind, kind), fontsize=10)
+        panel.draw(ax, result, unit)
+        ax.set_title(panel.title, fontsize=10)
     text = figure.add_subplot(grid[:, -1])
     text.set_axis_off()
     text.text(0, 1, "\n".join(_lines(results, unit)), va="top", fontsize=7, transform=text.transAxes).set_in_layout(
@@ -127,16 +120,15 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
 def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | None = None, *, title: str = "") -> Any:
     """One page of all units of one or more protocols: distributions of their properties, and how many fits are good."""
     results = [results] if isinstance(results, Result) else list(results)
-    panels = [(result, panel) for result in results for panel in summary_of(result) if panel in result.table]
-    panels += [(result, "position") for result in results if "on_x" in result.table or "x" in result.table]
-    if not panels:
+    columns = [(result, column) for result in results for column in columns_of(result)]
+    with_positions = [result for result in results if has_positions(result)]
+    if not columns and not with_positions:
         raise ValueError("results holds nothing that a summary shows.")
-    figure, axes = _grid(len(panels), 4, (3, 2.5))
-    for ax, (result, panel) in zip(axes, panels, strict=True):
-        if panel == "position":
-            draw_positions(ax, result)
-        else:
-            draw_distribution(ax, result, panel)
+    figure, axes = _grid(len(columns) + len(with_positions), 4, (3, 2.5))
+    for ax, (result, column) in zip(axes, columns, strict=False):
+        draw_distribution(ax, result, column)
+    for ax, result in zip(axes[len(columns) :], with_positions, strict=True):
+        draw_positions(ax, result)
     counts = {len(result.table) for result in results}
     figure.suptitle(title or f"{' and '.join(map(str, sorted(counts)))} units", fontsize=11)
     save_figure(figure, path)
@@ -147,9 +139,9 @@ def _lines(results: Sequence[Result], unit: int) -> list[str]:
     """What a summary shows of all units, of one."""
     lines: list[str] = []
     for result in results:
-        row, own = result.table.iloc[unit], summary_of(result)
-        label = {name: label_of(result, name) for name in own if name in row}
-        lines += [result.protocol.name, *(f"   {label[name]}: {_short(row[name])}" for name in label), ""]
+        row = result.table.iloc[unit]
+        numbers = [f"   {label_of(result, column)}: {_short(row[column.name])}" for column in columns_of(result)]
+        lines += [result.protocol.name, *numbers, ""]
     return lines
 
 
@@ -158,6 +150,8 @@ def _short(value: Any) -> str:
 
 
 def _selectivity(row: Any) -> str:
+    if "OSI" not in row:
+        return ""
     if not np.isfinite(row["OSI"]):
         return str(row["fit"])
     return f"OSI {row['OSI']:.2f}, DSI {row['DSI']:.2f}" + ("" if row["fit"] == "good" else f" ({row['fit']})")
@@ -178,9 +172,15 @@ def _rows(result: Result, units: Sequence[int] | None, default: int) -> list[int
     return rows
 
 
-def _require(result: Result, *names: str) -> None:
-    if result.protocol.name not in names:
-        raise ValueError(f"result is of the protocol {result.protocol.name!r}; expected {' or '.join(names)}.")
+def _panels(result: Result, kind: str, *known: str) -> list[Panel]:
+    """Those of a kind, which the ``known`` protocols have."""
+    panels = [panel for panel in result.protocol.panels if panel.kind == kind]
+    if not panels:
+        raise ValueError(
+            f"result is of the protocol {result.protocol.name!r}; expected {' or '.join(known)}, or another with a "
+            f"panel of the kind {kind!r}."
+        )
+    return panels
 
 
 def _grid(count: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:

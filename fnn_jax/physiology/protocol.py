@@ -2,47 +2,22 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray
 
-from fnn_jax.common.files import whole_file
+from fnn_jax.common.checks import sequence
 from fnn_jax.common.rate import HZ
+from fnn_jax.physiology.columns import Column, column_of
+from fnn_jax.physiology.panels import Panel, checked_panel
+from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import Movie, frame_spans
 from fnn_jax.twin.twin import Twin
 
 BURN_IN = 10  # frames; the network's state starts anew with each movie
-
-
-class Result(NamedTuple):
-    """What a protocol says of the units that saw it.
-
-    ``table``: a row for each unit, its number and scan first. ``conditions``: a row for each interval of each movie.
-    ``responses``: mean of each interval, ``[interval, unit]``; None where the protocol needs every frame. ``arrays``:
-    curves and fields by name, the units in their first axis (fields) or their last (curves). ``values``: what the
-    curves are over. ``dataset``: the screen, as xarray.
-    """
-
-    protocol: "Protocol"
-    table: pd.DataFrame
-    conditions: pd.DataFrame
-    responses: np.ndarray | None
-    arrays: dict[str, np.ndarray]
-    values: pd.Index | None
-    dataset: xarray.Dataset
-
-
-class Measured(NamedTuple):
-    """Properties of each unit, and the arrays that they come from."""
-
-    table: pd.DataFrame
-    arrays: dict[str, np.ndarray]
-    values: pd.Index | None = None
 
 
 class Protocol:
@@ -57,6 +32,11 @@ class Protocol:
         measure: of this protocol and the responses: ``[interval, unit]``, or, with ``every_frame``, an iterator of
             pairs of a movie's frames and their responses ``[T, unit]``.
         every_frame: the responses to all frames are needed.
+        panels: what the page of a unit shows; default the array ``curve``, or the responses to the intervals.
+        summary: columns of the table that the page of a scan shows, by name where ``Column`` has no more to say;
+            default all numbers.
+        best_by: the column that is largest for the units of which ``fnn-jax tune`` draws pages; default how much their
+            responses differ.
     """
 
     def __init__(
@@ -67,9 +47,15 @@ class Protocol:
         measure: Callable[["Protocol", Any], Measured],
         *,
         every_frame: bool = False,
+        panels: Sequence[Panel] = (),
+        summary: Sequence[str | Column] = (),
+        best_by: str | None = None,
     ):
         self.name, self.display, self._make, self._measure = name, display, list(movies), measure
         self.every_frame = every_frame
+        self.panels = tuple(map(checked_panel, sequence("panels", panels, "panels", empty=True)))
+        self.summary = tuple(map(column_of, sequence("summary", summary, "names of columns", empty=True)))
+        self.best_by = best_by
         if not self._make:
             raise ValueError("movies is empty; expected at least one.")
         tables, self._frames = [], []
@@ -165,31 +151,3 @@ class Protocol:
         for number in range(len(self)):
             movie = self.movie(number)
             yield movie.frames, dataset["responses"][number, : movie.num_frames].values
-
-
-def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
-    """Write ``units.csv``, ``units.parquet``, ``conditions.csv`` and ``arrays.npz`` into a folder; returns paths."""
-    directory = Path(directory).expanduser()
-    writers = {
-        "units.csv": lambda path: result.table.to_csv(path, index=False),
-        "units.parquet": lambda path: result.table.to_parquet(path, index=False),
-        "conditions.csv": lambda path: result.conditions.to_csv(path, index=False),
-        "arrays.npz": lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
-    }
-    paths = []
-    for name, write in writers.items():
-        with whole_file(directory / name) as path:
-            write(path)
-        paths.append(directory / name)
-    return paths
-
-
-def _axis(values: pd.Index | None) -> dict[str, np.ndarray]:
-    if values is None:
-        return {}
-    frame = values.to_frame(index=False)
-    return {f"axis/{name}": _plain(frame[name]) for name in frame}
-
-
-def _plain(column: pd.Series) -> np.ndarray:
-    return column.to_numpy() if pd.api.types.is_numeric_dtype(column) else column.astype(str).to_numpy(dtype="U")

@@ -1,0 +1,84 @@
+"""Tuning for direction."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from fnn_jax.physiology import tuning
+from fnn_jax.physiology.panels import Panel, top_of
+from fnn_jax.physiology.protocol import Protocol
+from fnn_jax.physiology.protocols.gratings import one_grating_a_movie
+from fnn_jax.physiology.result import Measured, Result
+from fnn_jax.physiology.von_mises import PARAMETERS, direction_selectivity, von_mises_curve
+from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.monet import monet2
+
+BLUE = "#2b6cb0"
+
+
+def direction_tuning(
+    display: Display,
+    *,
+    stimulus: str = "monet2",
+    directions: int = 16,
+    movies: int = 8,
+    duration_s: float = 30.0,
+    spatial_frequency: float = 0.04,
+    temporal_frequency: float = 2.0,
+    on_s: float = 2.0,
+    seed: int = 0,
+) -> Protocol:
+    """Tuning for direction, as in the published tables: OSI, DSI, gOSI, gDSI, pref_ori, pref_dir.
+
+    Args:
+        stimulus: ``"monet2"``: ``movies`` of ``duration_s``, each with every direction in a random order; or
+            ``"gratings"``: each direction once, for ``on_s``, at ``spatial_frequency`` and ``temporal_frequency``.
+        seed: of the first movie; the following ones have the next numbers.
+
+    Curves are ``[direction, unit]``. With several movies the table has ``p_direction``, a permutation test of gDSI over
+    single intervals.
+    """
+    if stimulus == "monet2":
+        make = [
+            functools.partial(monet2, display, directions=directions, duration_s=duration_s, seed=seed + number)
+            for number in range(movies)
+        ]
+    elif stimulus == "gratings":
+        shown = {"spatial_frequencies": (spatial_frequency,), "temporal_frequencies": (temporal_frequency,)}
+        conditions = {"directions": tuple(np.arange(directions) * 360 / directions), **shown}
+        make = one_grating_a_movie(display, conditions, on_s)
+    else:
+        raise ValueError(f"stimulus is {stimulus!r}; expected 'monet2' or 'gratings'.")
+    return Protocol(
+        "direction",
+        display,
+        make,
+        _measure,
+        panels=[Panel("direction", _draw, "polar")],
+        summary=["OSI", "DSI", "gOSI", "gDSI", "pref_ori", "pref_dir", "r2", "fit"],
+        best_by="r2",
+    )
+
+
+def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
+    values, curve = tuning.tuning_curve(responses, protocol.conditions, "direction")
+    table = direction_selectivity(values, curve)
+    if len(protocol.conditions) > len(values):
+        test = tuning.permutation_test(protocol.conditions["direction"], responses)
+        table["p_direction"] = test["p"].to_numpy()
+    return Measured(table, {"curve": curve}, values)
+
+
+def _draw(ax: Any, result: Result, unit: int) -> None:
+    assert result.values is not None
+    directions, curve = result.values.to_numpy(float), result.arrays["curve"][:, unit]
+    row = result.table.iloc[unit]
+    if np.isfinite(row["mu"]):
+        fine = np.arange(0, 361, 2.0)
+        ax.plot(np.deg2rad(fine), von_mises_curve(fine, *row[[*PARAMETERS]].astype(float)), color=BLUE)
+    ax.plot(np.deg2rad(directions), curve, "o", color="black", markersize=3)
+    ax.set_rlim(0, top_of(curve))
+    ax.set_xticks(np.deg2rad(np.arange(0, 360, 45)))
+    ax.tick_params(labelsize=6, pad=-2)
+    ax.set_rlabel_position(22.5)

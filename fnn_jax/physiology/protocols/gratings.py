@@ -1,0 +1,50 @@
+"""What the protocols with gratings share: one condition a movie, and each unit at its preferred direction."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.physiology import tuning
+from fnn_jax.physiology.protocol import Protocol
+from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.gratings import combinations, gratings
+from fnn_jax.stimuli.movie import Movie
+
+DIRECTIONS = tuple(float(direction) for direction in range(0, 360, 45))
+OFF_S = 0.5
+
+
+def one_grating_a_movie(
+    display: Display, values: Mapping[str, Sequence[Any]], on_s: float, **shared: Any
+) -> list[Callable[[], Movie]]:
+    """Every combination as a movie of its own."""
+    movies: list[Callable[[], Movie]] = []
+    for condition in combinations(values):
+        single: dict[str, Any] = {name: (value,) for name, value in condition.items()}
+        movies.append(functools.partial(gratings, display, **single, on_s=on_s, off_s=OFF_S, **shared))
+    return movies
+
+
+def at_best(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ``[direction, ..., unit]`` the direction of each unit's largest response, and the responses at it."""
+    units = means.shape[-1]
+    flat = np.nan_to_num(means.reshape(len(means), -1, units), nan=-np.inf)
+    best = flat.max(1).argmax(0)
+    return best, np.moveaxis(means, -1, 1)[best, np.arange(units)].transpose(*range(1, means.ndim - 1), 0)
+
+
+def pick(level: pd.Index, best: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """The value of each unit's best level; NaN where it does not respond."""
+    responded = (np.nan_to_num(curve) != 0).any(tuple(range(curve.ndim - 1)))
+    return np.where(responded, level.to_numpy(float)[best], np.nan)
+
+
+def curve_at_best(protocol: Protocol, responses: np.ndarray, by: str) -> tuple[pd.Index, pd.DataFrame, np.ndarray]:
+    """Values of a condition, each unit's preferred direction, and its curve there."""
+    values, means = tuning.tuning_curve(responses, protocol.conditions, ["direction", by])
+    directions, level = values.levels[0], values.levels[1]
+    best, curve = at_best(means.reshape(len(directions), len(level), -1))
+    return level, pd.DataFrame({"pref_direction": pick(directions, best, curve)}), curve

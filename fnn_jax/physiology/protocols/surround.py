@@ -1,0 +1,98 @@
+"""What a surround does to the response to a grating in the centre."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.physiology import curves, tuning
+from fnn_jax.physiology.panels import Panel, scale_responses
+from fnn_jax.physiology.protocol import Protocol
+from fnn_jax.physiology.protocols.gratings import DIRECTIONS, OFF_S
+from fnn_jax.physiology.result import Measured, Result
+from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.gratings import center_surround, combinations
+from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
+
+GRAY = "#718096"
+TURNS = {"center": None, "iso": 0.0, "cross": 90.0, "opposite": 180.0}  # of the surround from the centre, in degrees
+SURROUNDS = (*TURNS, "alone")
+
+
+def surround_tuning(
+    display: Display,
+    *,
+    center: tuple[float, float] = (0.0, 0.0),
+    diameter: float = 20.0,
+    gap: float = 0.0,
+    directions: Sequence[float] = DIRECTIONS,
+    spatial_frequency: float = 0.04,
+    temporal_frequency: float = 2.0,
+    on_s: float = 2.0,
+) -> Protocol:
+    """What a surround does to the response to a grating in the centre: the same direction (``iso``), the orthogonal one
+    (``cross``), the opposite one, and the surround alone.
+
+    The table has ``pref_direction`` (of the centre alone) and, at it, the responses and ``iso_modulation``,
+    ``cross_modulation``, ``opposite_modulation``: ``(both - center) / (both + center)``. Curves are ``[surround,
+    unit]``.
+    """
+    conditions = combinations({"direction": tuple(map(float, directions)), "surround": SURROUNDS})
+    shared: dict[str, Any] = {
+        "center": center,
+        "center_diameter": diameter,
+        "gap": gap,
+        "spatial_frequency": spatial_frequency,
+        "temporal_frequency": temporal_frequency,
+    }
+    for condition in conditions:
+        _frames(display, shared, 1, **condition)
+    return Protocol(
+        "surround",
+        display,
+        [functools.partial(_movie, display, shared, on_s, condition) for condition in conditions],
+        _measure,
+        panels=[Panel("surround", _draw)],
+        summary=["iso_modulation", "cross_modulation", "opposite_modulation"],
+    )
+
+
+def _movie(display: Display, shared: Mapping[str, Any], on_s: float, condition: Mapping[str, Any]) -> Movie:
+    show = functools.partial(_frames, display, shared, frames_in(on_s))
+    return one_after_another(display, [condition], show, on_s=on_s, off_s=OFF_S)
+
+
+def _frames(display: Display, shared: Mapping[str, Any], num_frames: int, direction: float, surround: str) -> Any:
+    turn = TURNS.get(surround)
+    directions: dict[str, Any] = {"center_direction": direction, "surround_direction": None}
+    if surround == "alone":
+        directions = {"center_direction": None, "surround_direction": direction}
+    elif turn is not None:
+        directions["surround_direction"] = (direction + turn) % 360
+    return center_surround(display, **directions, **shared, num_frames=num_frames)
+
+
+def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
+    kinds = pd.Index(SURROUNDS, name="surround")
+    values, means = tuning.tuning_curve(responses, protocol.conditions, ["surround", "direction"])
+    by_kind = {kind: means[values.get_level_values("surround") == kind] for kind in kinds}
+    directions = values[values.get_level_values("surround") == "center"].get_level_values("direction")
+    best = np.nan_to_num(by_kind["center"], nan=-np.inf).argmax(0)
+    units = np.arange(responses.shape[1])
+    curve = np.stack([by_kind[kind][best, units] for kind in kinds])
+    table = pd.DataFrame({"pref_direction": tuning.preferred(directions, by_kind["center"])})
+    for kind, response in zip(kinds, curve, strict=True):
+        table[f"r_{kind}"] = response
+    for kind in ("iso", "cross", "opposite"):
+        table[f"{kind}_modulation"] = curves.surround_modulation(table["r_center"], table[f"r_{kind}"])
+    return Measured(table, {"curve": curve}, kinds)
+
+
+def _draw(ax: Any, result: Result, unit: int) -> None:
+    curve = result.arrays["curve"][:, unit]
+    ax.bar(range(len(curve)), curve, color=GRAY)
+    ax.set_xticks(range(len(curve)), SURROUNDS, fontsize=7)
+    ax.set(xlabel="surround")
+    scale_responses(ax, curve)
