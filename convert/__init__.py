@@ -1,4 +1,4 @@
-"""Published PyTorch weights to Orbax checkpoints. Installed as ``fnn_jax.convert``; the only place that needs torch."""
+"""Published PyTorch weights to Orbax checkpoints. Installed as ``fnn_jax.convert``; the only place that imports torch, to write."""
 
 if __name__ != "fnn_jax.convert":
     raise ImportError("Import this package as fnn_jax.convert: under another name its classes would exist twice.")

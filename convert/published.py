@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import pickle
 import re
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.files import whole_file
+from fnn_jax.convert.state_dict import parse_state_dict
 from fnn_jax.weights.checkpoint import CheckpointError
 from fnn_jax.weights.store import check_units, choose_scan
 
@@ -27,54 +27,13 @@ Member = Path | zipfile.Path  # a file in a folder, or in a zip
 def read_state_dict(path: str | os.PathLike | zipfile.Path) -> dict[str, np.ndarray]:
     """Arrays of a ``.pt`` file by key; the file may be a member of a zip.
 
-    Only tensors are read: a file whose pickle would run code is refused. torch notices neither flipped bits nor cut
-    files by itself, so the checksums inside the file are tested first.
+    PyTorch is not needed. Only tensors are read: a file whose pickle would run code is refused. Every part is compared
+    with its checksum in the file.
 
     Raises:
         CheckpointError: the file is missing, damaged, or no state dict of tensors.
     """
     return parse_state_dict(read_bytes(path), path)
-
-
-def parse_state_dict(data: bytes, path: str | os.PathLike | zipfile.Path) -> dict[str, np.ndarray]:
-    """``read_state_dict`` of bytes that were read from ``path`` already."""
-    torch = require_torch()
-    file = io.BytesIO(data)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # flipped bits in the headers raise RuntimeError, zlib.error, UnicodeDecodeError, ...
-        raise CheckpointError(
-            f"{path} is not a whole file written by torch.save ({error}): it is cut, damaged, or something else. "
-            "Get it again; a file of the old format of torch must be saved again by a recent torch."
-        ) from error
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: its part {damaged} fails its checksum. Get the file again.")
-    file.seek(0)
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).replace("\n", " ").strip()[:300]
-        raise CheckpointError(
-            f"{path} holds more than tensors and was not opened, because that can run code. Save only the state_dict() "
-            f"of the model with torch.save. (torch: {reason})"
-        ) from error
-    except Exception as error:  # a zip of another kind: torch raises RuntimeError, KeyError, ...
-        raise CheckpointError(f"{path} cannot be read by torch.load: {error}") from error
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, expected a state dict: names to tensors.")
-    foreign = [str(key) for key, value in state.items() if not (isinstance(key, str) and torch.is_tensor(value))]
-    if foreign:
-        raise CheckpointError(f"{path} is no state dict: {foreign[:5]} are not names of tensors.")
-    strange = [
-        f"{key} is {value.dtype}" for key, value in state.items() if value.dtype not in (torch.float32, torch.bool)
-    ]
-    if strange:
-        raise CheckpointError(
-            f"{path} holds {len(strange)} tensors that are not float32 ({', '.join(strange[:5])}). Save the model's "
-            "state_dict() in float32: model.float().state_dict()."
-        )
-    return {key: value.detach().contiguous().numpy() for key, value in state.items()}
 
 
 def write_state_dict(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> None:
@@ -210,7 +169,7 @@ def require_torch():
         import torch
     except ImportError as error:
         raise ImportError(
-            "Reading .pt files needs PyTorch (the CPU build is enough): pip install 'fnn_jax[convert]'. "
-            "Weights that are converted once need it no more."
+            "Writing .pt files needs PyTorch, of which the build for CPUs is enough: "
+            "pip install uv && uv pip install --torch-backend cpu torch"
         ) from error
     return torch

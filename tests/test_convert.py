@@ -21,7 +21,7 @@ from fnn_jax.model.parameters import is_core, parameter_arrays, parameter_shapes
 from fnn_jax.weights import checkpoint
 from fnn_jax.weights.store import Store
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'convert'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'export'")
 
 SCANS = {"8-5": 4, "4-7": 3}
 CONFIG = NetworkConfig.tiny(4)
@@ -231,7 +231,7 @@ def foreign_zip(path):
         (flip_bit, "is damaged: its part .* fails its checksum"),
         (lambda path: path.write_text("hello"), "is not a whole file"),
         (lambda path: path.write_bytes(b""), "is not a whole file"),
-        (foreign_zip, "cannot be read by torch.load"),
+        (foreign_zip, "not written by torch.save: it is a zip of other files"),
         (lambda path: path.write_bytes(pickle.dumps(Attack())), "is not a whole file"),
         (lambda path: torch.save({"a": Attack()}, path), "holds more than tensors and was not opened"),
         (lambda path: torch.save([1, 2], path), "holds a list, expected a state dict"),

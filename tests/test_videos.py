@@ -718,10 +718,10 @@ def test_packages_are_imported_on_use_and_named_if_missing(tmp_path, monkeypatch
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     path = write(tmp_path / "a.mp4", pictures(codes(1)))
-    for package, name, install in (("av", "av", "'fnn_jax[video]'"), ("pillow", "PIL", "pillow")):
+    for package, name in (("av", "av"), ("pillow", "PIL")):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, name, None)
-            message = re.escape(f"a.mp4 needs the package {package}: pip install {install}")
+            message = re.escape(f"a.mp4 needs the package {package}: pip install {package}")
             for read in (read_video, check_video):
                 with pytest.raises(ImportError, match=f"Reading .*{message}"):
                     read(path)

@@ -9,8 +9,8 @@ from fnn_jax.microns import scan_name
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Convert published weights, or a twin trained with the released package, into a folder that loads "
-        "without PyTorch. Everything is checked: keys, shapes, checksums. DEST appears when all of it is complete."
+        "Convert published weights, or a twin trained with the released package, into a folder of Orbax checkpoints. "
+        "PyTorch is not needed. Everything is checked: keys, shapes, checksums. DEST appears when all of it is complete."
     )
     parser.add_argument(
         "source",
@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from fnn_jax.convert import convert  # needs torch, which the help does not
+    from fnn_jax.convert import convert
 
     scans = None if options.scans is None else [scan_name(name) for name in options.scans]
     store = convert(

@@ -10,7 +10,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Download the published weights and tables of properties, verify them, and convert the weights. "
         "What is there already causes no traffic; what is damaged is replaced; what was cut off or killed is "
-        "resumed. The conversion needs PyTorch."
+        "resumed."
     )
     parser.add_argument(
         "--weights", choices=(*TAGS, "none"), default="default", help=f"{TAG_HELP} (default: %(default)s)"

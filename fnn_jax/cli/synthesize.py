@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     print(found.table.to_string(index=False, float_format="{:.4g}".format))
     print(f"written to {output}: result.npz, table.csv, and a video and a figure of each unit")
     if ".mp4" not in suffixes:
-        print("no .mp4: that needs the package av: pip install 'fnn_jax[video]'")
+        print("no .mp4: that needs the package av: pip install av")
 
 
 def _comparisons(twin: Twin, clips: dict[str, np.ndarray], options: argparse.Namespace) -> dict[str, np.ndarray]:

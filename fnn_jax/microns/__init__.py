@@ -55,7 +55,6 @@ def scan(
         ValueError: a scan or weights that do not exist, or are not in the folder.
         CheckpointError: no weights there, or they are damaged or do not belong together.
         DownloadError: a file is missing and cannot be downloaded.
-        ImportError: weights must be converted, and PyTorch is not installed.
     """
     try:
         name = f"{operator.index(session)}-{operator.index(scan_idx)}"

@@ -103,7 +103,6 @@ class Cache:
 
         Raises:
             ValueError: weights or scans that do not exist.
-            ImportError: something must be converted, and PyTorch is missing.
             DownloadError, CheckpointError: see ``fetch`` and ``fnn_jax.convert``.
         """
         directory = self.store_directory(weights)
@@ -112,7 +111,6 @@ class Cache:
         if unknown or not wanted:
             raise ValueError(f"scans is {unknown or wanted}; the published ones are {list(self.release.num_units)}.")
         if (repair and self._damaged(weights, wanted)) or not set(wanted) <= set(self.scans(weights)):
-            self._require_torch()
             if self.offline and not self.archive(weights).is_file():
                 self.require_archive(weights)  # says what is missing, before anything is touched
             with lock(self.directory):
@@ -206,12 +204,6 @@ class Cache:
         if recorded not in (None, f"sha256:{hashlib.sha256(table).hexdigest()}"):
             raise CheckpointError(f"{path} was changed or is damaged. Run fnn-jax download --weights {weights}.")
         return pd.read_csv(io.BytesIO(table))[[*KEY, "readout_id"]]
-
-    @staticmethod
-    def _require_torch() -> None:
-        from fnn_jax.convert.published import require_torch
-
-        require_torch()
 
     def _shows_progress(self, scans: Sequence[str]) -> bool:
         return len(scans) > 1 and (sys.stderr.isatty() if self.progress is None else self.progress)

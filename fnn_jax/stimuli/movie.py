@@ -226,7 +226,7 @@ def _write_video(path: Path, frames: np.ndarray) -> None:
         import av
     except ImportError as error:
         raise ImportError(
-            f"Writing {path} needs the package av: pip install 'fnn_jax[video]'; a .gif does without."
+            f"Writing {path} needs the package av: pip install av; a .gif does without."
         ) from error
 
     with av.open(str(path), "w") as container:

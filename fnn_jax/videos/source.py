@@ -66,5 +66,4 @@ def required_package(name: str, path: Path) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = {"PIL": "pillow"}.get(name.split(".")[0], name)
-        install = {"av": "'fnn_jax[video]'"}.get(package, package)  # the extra, where there is one
-        raise ImportError(f"Reading {path} needs the package {package}: pip install {install}") from error
+        raise ImportError(f"Reading {path} needs the package {package}: pip install {package}") from error
