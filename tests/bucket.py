@@ -24,6 +24,8 @@ from fnn_jax.microns.release import Release, RemoteFile
 CONFIG = small(24)
 NUM_UNITS = {scan: 20 + index for index, scan in enumerate(release.MICRONS.num_units)}
 REAL = release.MICRONS
+ZIP = REAL.weights["default"].path
+TABLES = [REAL.properties[group]["units.csv"].path for group in ("performance", "tuning", "anatomy")]
 
 
 def make(folder: Path) -> None:
@@ -202,6 +204,11 @@ class Server(http.server.ThreadingHTTPServer):
             finally:
                 server.shutdown()
                 thread.join()
+
+    @property
+    def requested(self) -> list[str]:
+        """Names of the files that were asked for, one after the other."""
+        return [name for name, _, _ in self.log]
 
     def handle_error(self, request, client_address):
         pass  # clients hang up

@@ -19,7 +19,7 @@ jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-from fnn_jax import Twin  # noqa: E402
+from fnn_jax import Twin, microns  # noqa: E402
 from fnn_jax.demo import random_network  # noqa: E402
 from fnn_jax.microns import downloads, release  # noqa: E402
 from fnn_jax.model.network import Network  # noqa: E402
@@ -43,7 +43,7 @@ def twin(network) -> Twin:
 @pytest.fixture(scope="session")
 def bucket_folder(tmp_path_factory):
     """A small copy of the public bucket; see ``bucket``."""
-    pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'convert'")
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is part of the extra 'export'")
     folder = tmp_path_factory.mktemp("bucket")
     bucket.make(folder)
     return folder
@@ -56,6 +56,24 @@ def server(bucket_folder, monkeypatch):
         monkeypatch.setattr(release, "MICRONS", bucket.as_release(bucket_folder, server.base_url))
         monkeypatch.setattr(downloads, "WAITS_S", (0.01,) * 5)
         yield server
+
+
+@pytest.fixture(scope="session")
+def full_cache(bucket_folder, tmp_path_factory):
+    """A folder with everything that is published, downloaded once; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("full") / "cache"
+    with bucket.Server.serving(bucket_folder) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "MICRONS", bucket.as_release(bucket_folder, server.base_url))
+        microns.download(directory=folder, properties=list(bucket.REAL.properties), progress=False)
+        microns.download(weights="ori-trained", scans=["8-5", "4-7"], directory=folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def here(full_cache, server, monkeypatch):
+    """Everything is here; the server's log shows what is asked for all the same."""
+    monkeypatch.setenv("FNN_JAX_CACHE", str(full_cache))
+    return server
 
 
 @pytest.fixture(autouse=True)
