@@ -194,7 +194,7 @@ def _require_known_codes(data: bytes) -> None:
         if code.name not in CODES:
             raise ForbiddenError(f"the code {code.name} of pickle")
         # The memory of what was read grows with the largest number, whatever the size of the file.
-        if code.name in ("BINPUT", "LONG_BINPUT") and argument > len(data):
+        if code.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > len(data):
             raise ValueError(f"its pickle counts to {argument} in {len(data)} bytes")
 
 
