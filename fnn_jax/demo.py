@@ -11,6 +11,7 @@ import pandas as pd
 from flax import nnx
 
 from fnn_jax import microns
+from fnn_jax.common.figures import DATA, LARGE, SIDE_BY_SIDE, WARNING, new_figure, save_figure, show_frame, style
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.config import NetworkConfig
@@ -99,36 +100,24 @@ def panned_photograph(seconds: int = 3) -> np.ndarray:
 
 def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], responses: dict[str, np.ndarray]) -> None:
     """Frames of each video above; responses of some units and the mean over all units below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((12, 5.6))
     title = f"Scan {twin.name}, {twin.num_units} units" + (f": {twin.label}" if twin.label else "")
-    figure.suptitle(title, color="firebrick" if twin.label else "black")
-    units = np.linspace(0, twin.num_units - 1, 6).round().astype(int)
+    figure.suptitle(title, color=WARNING if twin.label else None, fontsize=LARGE)
+    units = np.linspace(0, twin.num_units - 1, len(SIDE_BY_SIDE)).round().astype(int)
     for part, (name, video) in zip(figure.subfigures(1, len(videos)), videos.items(), strict=True):  # type: ignore[arg-type]
         grid = part.add_gridspec(2, 6, height_ratios=[1, 5])
         shown = ((np.arange(6) + 0.5) * len(video) / 6).astype(int)
         for column, frame in enumerate(shown):
-            axes = part.add_subplot(grid[0, column])
-            axes.imshow(video[frame], cmap="gray", vmin=0, vmax=255)
-            axes.set_title(f"{frame / HZ:.1f} s", fontsize=8)
-            axes.set_xticks([])
-            axes.set_yticks([])
+            show_frame(part.add_subplot(grid[0, column]), video[frame], f"{frame / HZ:.1f} s")
         axes = part.add_subplot(grid[1, :])
         time_s = np.arange(len(video)) / HZ
-        for unit in units:
-            axes.plot(time_s, responses[name][:, unit], linewidth=1, label=f"unit {unit}")
-        axes.plot(
-            time_s, responses[name].mean(1), color="black", linewidth=2.5, label=f"mean of {twin.num_units} units"
-        )
+        for unit, color in zip(units, SIDE_BY_SIDE, strict=True):
+            axes.plot(time_s, responses[name][:, unit], color=color, linewidth=1, label=f"unit {unit}")
+        axes.plot(time_s, responses[name].mean(1), color=DATA, linewidth=2.5, label=f"mean of {twin.num_units} units")
         axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / HZ))
-        axes.set_title(name, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
+        style(axes, name)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(units) + 1, frameon=False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, path)
 
 
 def _write_random_scan(directory: Path) -> Path:

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import one_of
-from fnn_jax.common.figures import new_figure, save_figure
+from fnn_jax.common.figures import LARGE, MAIN, REFERENCE, new_figure, save_figure, style
 
-BLUE, GRAY = "#2b6cb0", "#718096"
 LABELS = {"cc_abs": "$CC_{abs}$", "cc_max": "$CC_{max}$", "cc_norm": "$CC_{norm}$", "feve": "FEVE"}
 BINS = 100
 
@@ -46,7 +45,7 @@ def summary(table: pd.DataFrame, path: str | os.PathLike | None = None, *, title
     else:
         _draw_histogram(axes[0], table, "cc_abs")
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=LARGE)
     save_figure(figure, path)
     return figure
 
@@ -55,20 +54,20 @@ def _draw_histogram(ax: Any, table: pd.DataFrame, measure: str) -> None:
     values = table[one_of("measure", measure, list(table.columns))].to_numpy(float)
     known = values[np.isfinite(values)]
     label = LABELS.get(measure, measure)
-    ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=BLUE)
+    ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=MAIN)
     ax.set(xlabel=label, ylabel="units")
     middle = f"median {label}: {np.median(known):.2f}" if len(known) else "none is defined"
     undefined = f" ({len(values) - len(known)} of {len(values)} undefined)" if 0 < len(known) < len(values) else ""
-    ax.set_title(f"{middle}{undefined}", fontsize=10)
+    style(ax, f"{middle}{undefined}")
 
 
 def _draw_scatter(ax: Any, table: pd.DataFrame) -> None:
     norm = table["cc_norm"].to_numpy(float)
     known = norm[np.isfinite(norm)]
     lowest = min(0.0, float(table["cc_abs"].min(skipna=True)))
-    ax.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=GRAY, zorder=3)
-    ax.scatter(table["cc_max"], table["cc_abs"], s=1 if len(table) > 1000 else 6, color=BLUE, linewidths=0)
+    ax.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=REFERENCE, zorder=3)
+    ax.scatter(table["cc_max"], table["cc_abs"], s=1 if len(table) > 1000 else 6, color=MAIN, linewidths=0)
     ax.set(xlim=(0, 1), ylim=(lowest, 1), xlabel=LABELS["cc_max"], ylabel=LABELS["cc_abs"])
     ax.set_aspect("equal")
     middle = f"{np.median(known):.2f}" if len(known) else "none is defined"
-    ax.set_title(f"median {LABELS['cc_norm']}: {middle}", fontsize=10)
+    style(ax, f"median {LABELS['cc_norm']}: {middle}")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import one_of, shown
+from fnn_jax.common.figures import HIGHLIGHT, MAIN, REFERENCE, style
 from fnn_jax.physiology.result import Result
 
-BLUE, RED, GRAY = "#2b6cb0", "#c53030", "#718096"
 SCALES = ("linear", "discrete", "circular")
 
 
@@ -90,23 +90,21 @@ def draw_distribution(ax: Any, result: Result, column: Column) -> None:
         remark = f", {int(known.sum())} of {len(values)}" + ("" if good.all() else " (good fits)")
     else:
         counts = values.value_counts()
-        ax.barh(list(counts.index), counts.to_numpy(), color=GRAY)
+        ax.barh(list(counts.index), counts.to_numpy(), color=REFERENCE)
         ax.set(xlabel="units")
         remark = f": {label}"
-    ax.set_title(f"{result.protocol.name}{remark}", fontsize=8)
-    ax.tick_params(labelsize=7)
-    ax.spines[["top", "right"]].set_visible(False)
+    style(ax, f"{result.protocol.name}{remark}")
 
 
 def _draw_numbers(ax: Any, column: Column, numbers: np.ndarray) -> None:
     if column.scale == "discrete":
         levels, counts = np.unique(numbers, return_counts=True)
-        ax.bar(range(len(levels)), counts, color=BLUE)
+        ax.bar(range(len(levels)), counts, color=MAIN)
         ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
     elif len(numbers):
-        ax.hist(numbers, bins=_bins(column, numbers), color=BLUE)
+        ax.hist(numbers, bins=_bins(column, numbers), color=MAIN)
         if column.scale != "circular":
-            ax.axvline(np.median(numbers), color=RED, linewidth=1)
+            ax.axvline(np.median(numbers), color=HIGHLIGHT, linewidth=1)
 
 
 def _bins(column: Column, numbers: np.ndarray) -> Any:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.figures import DATA, MAIN, OFF, ON, REFERENCE, SIGNED, SMALL, UNKNOWN, color_bar, style
 from fnn_jax.physiology.result import Result
 from fnn_jax.stimuli.display import Display
 
-BLUE, RED, GRAY = "#2b6cb0", "#c53030", "#718096"
 GAUSSIAN = ("x", "y", "sigma_major", "sigma_minor", "angle_deg")
 
 
@@ -18,9 +18,9 @@ def draw_field(ax: Any, field: np.ndarray, pixels: Display, label: str) -> None:
     # Pixels where they are in the unit of the display: on a monitor that is seen from near by, rows of them are curved.
     x, y = pixels.positions(np.arange(pixels.height)[:, None], np.arange(pixels.width)[None, :])
     limits = {"vmin": middle - reach, "vmax": middle + reach}
-    image = ax.pcolormesh(x, y, field, cmap="RdBu_r", shading="nearest", rasterized=True, **limits)
-    ax.set(xlabel=f"x ({pixels.unit})", ylabel=f"y ({pixels.unit})", aspect="equal", facecolor="#e2e8f0")
-    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+    image = ax.pcolormesh(x, y, field, cmap=SIGNED, shading="nearest", rasterized=True, **limits)
+    ax.set(xlabel=f"x ({pixels.unit})", ylabel=f"y ({pixels.unit})", aspect="equal", facecolor=UNKNOWN)
+    color_bar(ax, image, label)
 
 
 def draw_gaussian(ax: Any, result: Result, unit: int, prefix: str = "") -> None:
@@ -33,7 +33,7 @@ def draw_gaussian(ax: Any, result: Result, unit: int, prefix: str = "") -> None:
     angle = np.deg2rad(angle_deg)
     along, across = major * np.cos(turn), minor * np.sin(turn)
     right, up = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
-    ax.plot(*result.protocol.display.position_beside((x, y), right, up), color="black", linewidth=1)
+    ax.plot(*result.protocol.display.position_beside((x, y), right, up), color=DATA, linewidth=1)
 
 
 def has_positions(result: Result) -> bool:
@@ -44,16 +44,16 @@ def has_positions(result: Result) -> bool:
 def draw_positions(ax: Any, result: Result) -> None:
     """Where the fields of all units lie whose fit is good."""
     display = result.protocol.display
-    prefixes = {"on_": RED, "off_": BLUE} if "on_x" in result.table else {"": GRAY}
+    prefixes = {"on_": ON, "off_": OFF} if "on_x" in result.table else {"": MAIN}
     for prefix, color in prefixes.items():
         if f"{prefix}x" in result.table:
             good = result.table[result.table[f"{prefix}fit"] == "good"]
             label = f"{prefix.strip('_') or result.protocol.name} ({len(good)})"
             ax.plot(good[f"{prefix}x"], good[f"{prefix}y"], ".", color=color, markersize=4, alpha=0.6, label=label)
-    ax.plot(*_outline(display), color=GRAY, linewidth=0.8)
+    ax.plot(*_outline(display), color=REFERENCE, linewidth=0.8)
     ax.set(xlabel=f"x ({display.unit})", ylabel=f"y ({display.unit})", aspect="equal")
-    ax.set_title("centres of receptive fields", fontsize=9)
-    ax.legend(fontsize=6, frameon=False)
+    style(ax, "centres of receptive fields")
+    ax.legend(fontsize=SMALL, frameon=False)
 
 
 def _outline(display: Display) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.common.figures import new_figure, save_figure
+from fnn_jax.common.figures import LARGE, ON_IMAGE, RESPONSES, SMALL, color_bar, new_figure, save_figure, style
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology.columns import columns_of, draw_distribution, label_of
 from fnn_jax.physiology.field_panels import draw_positions, has_positions
@@ -29,7 +29,7 @@ def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str |
     figure, axes = _grid(len(drawn), 4, (2.5, 2.9), projection="polar")
     for ax, (unit, panel) in zip(axes, drawn, strict=True):
         panel.draw(ax, result, unit)
-        ax.set_title(f"{_name(result, unit)}\n{_selectivity(result.table.iloc[unit])}", fontsize=8)
+        style(ax, f"{_name(result, unit)}\n{_selectivity(result.table.iloc[unit])}")
     save_figure(figure, path)
     return figure
 
@@ -50,7 +50,7 @@ def receptive_field_panels(
     figure, axes = _grid(len(drawn), 2 * len(panels), (3.1, 2.3))
     for ax, (unit, panel) in zip(axes, drawn, strict=True):
         panel.draw(ax, result, unit)
-        ax.set_title(f"{_name(result, unit)}, {panel.title}", fontsize=8)
+        style(ax, f"{_name(result, unit)}, {panel.title}")
     save_figure(figure, path)
     return figure
 
@@ -79,12 +79,13 @@ def response_raster(
     figure = new_figure((9, 5))
     ax = figure.subplots()
     extent = (0, len(responses) / HZ, responses.shape[1], 0)
-    image = ax.imshow(shown[:, order].T, aspect="auto", extent=extent, cmap="magma", interpolation="nearest", vmin=0)
-    ax.set(xlabel="time (s)", ylabel="units, by time of their peak", title=title)
+    image = ax.imshow(shown[:, order].T, aspect="auto", extent=extent, cmap=RESPONSES, interpolation="nearest", vmin=0)
+    ax.set(xlabel="time (s)", ylabel="units, by time of their peak")
+    style(ax, title)
     if movie is not None:
         for onset in movie.intervals["onset_s"]:
-            ax.axvline(onset, color="white", linewidth=0.5, alpha=0.6)
-    figure.colorbar(image, ax=ax, label="response / unit's largest" if normalise else RESPONSE)
+            ax.axvline(onset, color=ON_IMAGE, linewidth=0.5, alpha=0.6)
+    color_bar(ax, image, "response / unit's largest" if normalise else RESPONSE)
     save_figure(figure, path)
     return figure
 
@@ -106,13 +107,13 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
         polar = {"projection": "polar"} if panel.kind == "polar" else {}
         ax = figure.add_subplot(grid[number // columns, number % columns], **polar)
         panel.draw(ax, result, unit)
-        ax.set_title(panel.title, fontsize=10)
+        style(ax, panel.title)
     text = figure.add_subplot(grid[:, -1])
     text.set_axis_off()
-    text.text(0, 1, "\n".join(_lines(results, unit)), va="top", fontsize=7, transform=text.transAxes).set_in_layout(
+    text.text(0, 1, "\n".join(_lines(results, unit)), va="top", fontsize=SMALL, transform=text.transAxes).set_in_layout(
         False
     )
-    figure.suptitle(_name(results[0], unit), fontsize=12)
+    figure.suptitle(_name(results[0], unit), fontsize=LARGE)
     save_figure(figure, path)
     return figure
 
@@ -130,7 +131,7 @@ def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | N
     for ax, result in zip(axes[len(columns) :], with_positions, strict=True):
         draw_positions(ax, result)
     counts = {len(result.table) for result in results}
-    figure.suptitle(title or f"{' and '.join(map(str, sorted(counts)))} units", fontsize=11)
+    figure.suptitle(title or f"{' and '.join(map(str, sorted(counts)))} units", fontsize=LARGE)
     save_figure(figure, path)
     return figure
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import one_of, shown
+from fnn_jax.common.figures import DATA
 from fnn_jax.physiology.result import Result
 
 RESPONSE = "mean response per frame"
@@ -54,7 +55,7 @@ def draw_curve(ax: Any, result: Result, unit: int, label: str = "") -> None:
     else:
         _draw_line(ax, range(len(curve)), curve)
         if values is not None:
-            ax.set_xticks(range(len(curve)), [str(value) for value in values], fontsize=7)
+            ax.set_xticks(range(len(curve)), [str(value) for value in values])
     ax.set(xlabel=label or (None if values is None else values.name) or "condition")
     scale_responses(ax, curve)
 
@@ -68,13 +69,12 @@ def _draw_intervals(ax: Any, result: Result, unit: int) -> None:
 
 
 def _draw_line(ax: Any, values: Any, curve: np.ndarray) -> None:
-    ax.plot(values, curve, "o-", color="black", markersize=4, linewidth=0.8)
+    ax.plot(values, curve, "o-", color=DATA, markersize=4, linewidth=0.8)
 
 
 def scale_responses(ax: Any, responses: np.ndarray) -> None:
     """An upright axis for mean responses, from 0."""
     ax.set(ylabel=RESPONSE, ylim=(min(0, np.nanmin(np.nan_to_num(responses))), top_of(responses)))
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def top_of(responses: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.common.checks import integer
-from fnn_jax.common.figures import new_figure, save_figure
+from fnn_jax.common.figures import new_figure, save_figure, show_frame
 from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.movie import Movie, frame_spans
 
@@ -31,11 +31,10 @@ def contact_sheet(movie: Movie | Any, path: str | os.PathLike | None = None, *, 
     figure = new_figure((2 * columns, rows * (2 * aspect + 0.42)))
     axes = np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
     spans = frame_spans(movie.intervals)
-    for ax in axes.flat:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     for ax, frame in zip(axes.flat, shown, strict=False):
-        ax.imshow(movie.frames[frame], cmap="gray", vmin=0, vmax=255)
-        ax.set_title(f"{frame / HZ:.2f} s{_label(movie, spans, frame)}", fontsize=7)
+        show_frame(ax, movie.frames[frame], f"{frame / HZ:.2f} s{_label(movie, spans, frame)}")
     save_figure(figure, path)
     return figure
 

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.figures import MAIN
 from fnn_jax.physiology import curves
 from fnn_jax.physiology.panels import Panel, draw_curve
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols.gratings import DIRECTIONS, curve_at_best, one_grating_a_movie
 from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.stimuli.display import Display
-
-BLUE = "#2b6cb0"
 
 
 def contrast_tuning(
@@ -57,4 +56,4 @@ def _draw(ax: Any, result: Result, unit: int) -> None:
     if np.isfinite(row["c50"]):
         fine = np.linspace(0, 1, 101)
         power = fine ** row["exponent"]
-        ax.plot(fine, row["r_max"] * power / (power + row["c50"] ** row["exponent"]) + row["base"], color=BLUE)
+        ax.plot(fine, row["r_max"] * power / (power + row["c50"] ** row["exponent"]) + row["base"], color=MAIN)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.figures import DATA, MAIN
 from fnn_jax.physiology import tuning
 from fnn_jax.physiology.panels import Panel, top_of
 from fnn_jax.physiology.protocol import Protocol
@@ -13,8 +14,6 @@ from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.physiology.von_mises import PARAMETERS, direction_selectivity, von_mises_curve
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.monet import monet2
-
-BLUE = "#2b6cb0"
 
 
 def direction_tuning(
@@ -76,9 +75,9 @@ def _draw(ax: Any, result: Result, unit: int) -> None:
     row = result.table.iloc[unit]
     if np.isfinite(row["mu"]):
         fine = np.arange(0, 361, 2.0)
-        ax.plot(np.deg2rad(fine), von_mises_curve(fine, *row[[*PARAMETERS]].astype(float)), color=BLUE)
-    ax.plot(np.deg2rad(directions), curve, "o", color="black", markersize=3)
+        ax.plot(np.deg2rad(fine), von_mises_curve(fine, *row[[*PARAMETERS]].astype(float)), color=MAIN)
+    ax.plot(np.deg2rad(directions), curve, "o", color=DATA, markersize=3)
     ax.set_rlim(0, top_of(curve))
     ax.set_xticks(np.deg2rad(np.arange(0, 360, 45)))
-    ax.tick_params(labelsize=6, pad=-2)
+    ax.tick_params(pad=-2)
     ax.set_rlabel_position(22.5)

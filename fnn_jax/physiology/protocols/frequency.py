@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.figures import RESPONSES, color_bar
 from fnn_jax.physiology import curves, tuning
 from fnn_jax.physiology.panels import RESPONSE, Panel
 from fnn_jax.physiology.protocol import Protocol
@@ -62,8 +63,8 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
 def _draw(ax: Any, result: Result, unit: int) -> None:
     assert isinstance(result.values, pd.MultiIndex)
     levels, curve = result.values.levels, result.arrays["curve"][..., unit]
-    image = ax.imshow(curve.T, origin="lower", cmap="magma", aspect="auto", vmin=0)
+    image = ax.imshow(curve.T, origin="lower", cmap=RESPONSES, aspect="auto", vmin=0)
     ax.set_xticks(range(len(levels[0])), [f"{value:g}" for value in levels[0]])
     ax.set_yticks(range(len(levels[1])), [f"{value:g}" for value in levels[1]])
     ax.set(xlabel=f"spatial frequency (cycles/{result.protocol.display.unit})", ylabel="temporal frequency (Hz)")
-    ax.figure.colorbar(image, ax=ax, label=RESPONSE)
+    color_bar(ax, image, RESPONSE)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.figures import MAIN
 from fnn_jax.physiology import curves, tuning
 from fnn_jax.physiology.panels import Panel, scale_responses
 from fnn_jax.physiology.protocol import Protocol
@@ -16,7 +17,6 @@ from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.gratings import center_surround, combinations
 from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
 
-GRAY = "#718096"
 TURNS = {"center": None, "iso": 0.0, "cross": 90.0, "opposite": 180.0}  # of the surround from the centre, in degrees
 SURROUNDS = (*TURNS, "alone")
 
@@ -92,7 +92,7 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
 
 def _draw(ax: Any, result: Result, unit: int) -> None:
     curve = result.arrays["curve"][:, unit]
-    ax.bar(range(len(curve)), curve, color=GRAY)
-    ax.set_xticks(range(len(curve)), SURROUNDS, fontsize=7)
+    ax.bar(range(len(curve)), curve, color=MAIN)
+    ax.set_xticks(range(len(curve)), SURROUNDS)
     ax.set(xlabel="surround")
     scale_responses(ax, curve)

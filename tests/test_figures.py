@@ -1,0 +1,16 @@
+"""Figures look alike: their colours stand in one file."""
+
+import re
+from pathlib import Path
+
+import fnn_jax
+
+PACKAGE = Path(fnn_jax.__file__).parent
+PALETTE = PACKAGE / "common" / "figures.py"
+
+
+def test_colours_are_those_of_the_palette():
+    written = re.compile(r"""#[0-9a-fA-F]{6}\b|\b(?:color|facecolor|cmap)=["']""")
+    found = {path.name: written.findall(path.read_text()) for path in PACKAGE.rglob("*.py") if path != PALETTE}
+    assert {name: colours for name, colours in found.items() if colours} == {}
+    assert written.search(PALETTE.read_text())
