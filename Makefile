@@ -3,7 +3,7 @@
 # make test        the tests, with the versions of constraints.txt; COVERAGE=1 counts the lines that they run, in twice the time
 # make test-slow   those that take minutes: kills at many moments, memory of long screens, every example and notebook
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
-# make accelerators   what the compilers of GPUs and TPUs make of the programs; needs neither, but their plugins (500 MB)
+# make accelerators   what the compilers of GPUs and TPUs make of the programs; needs neither, but their plugins (400 MB)
 # make gpu         on a machine with a GPU: parity, times, and times beside the released package, in ten minutes
 # make wheel       source distribution and wheel in dist/
 PYTHON ?= python3
@@ -30,15 +30,15 @@ test: check
 	$(QUICKLY) $(PYTEST) -m "not slow" --ignore tests/parity $(if $(COVERAGE),--cov --cov-report=)
 	$(PYTEST) -m "not slow" tests/parity $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered)
 
-test-slow: $(VENV)/test.installed
+test-slow: $(VENV)/test.installed $(VENV)/plugins.installed
 	$(QUICKLY) $(PYTEST) -m slow $(AS_USERS:%=--deselect=%)
 	$(PYTEST) -m slow $(AS_USERS)
 
 faults: $(VENV)/test.installed
 	$(VENV)/bin/python benchmarks/faults.py
 
-accelerators: $(VENV)-accelerators/installed
-	$(VENV)-accelerators/bin/python benchmarks/accelerators.py
+accelerators: $(VENV)/plugins.installed
+	PYTHONPATH=$(abspath $(VENV)/plugins) $(VENV)/bin/python benchmarks/accelerators.py
 
 gpu: $(VENV)/test.installed
 	$(INSTALL) 'jax[cuda13]'
@@ -58,11 +58,10 @@ $(VENV)/test.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(INSTALL) -e '.[test]'
 	touch $@
 
-# In an environment of its own: where they are installed, JAX looks for the devices.
-$(VENV)-accelerators/installed: pyproject.toml $(CONSTRAINTS)
-	$(PYTHON) -m venv $(VENV)-accelerators
-	$(VENV)-accelerators/bin/python -m pip install --quiet -c $(CONSTRAINTS) -e . 'jax[cuda13-local]'
-	$(VENV)-accelerators/bin/python -m pip install --quiet -c $(CONSTRAINTS) 'jax[tpu]' || echo "No plugin for TPUs: they are left out."
+# Where pip cannot have them, what needs them is left out, and says so.
+$(VENV)/plugins.installed: $(VENV)/test.installed
+	$(INSTALL) --no-deps --upgrade --target $(VENV)/plugins $$($(VENV)/bin/python benchmarks/plugins.py) \
+		|| echo "No plugins for GPUs and TPUs: what is compiled for them is left out."
 	touch $@
 
 .PHONY: demo check test test-slow faults accelerators gpu wheel
