@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,6 +47,20 @@ def read_array(name: str, path: str | os.PathLike) -> np.ndarray:
         array.close()
         raise ValueError(f"{name} is {path}, which holds several arrays; expected .npy, with one.")
     return array
+
+
+def map_array(path: Path, mode: Literal["r", "r+"] = "r") -> np.memmap:
+    """The array of a .npy file, mapped into memory: nothing but its header is read.
+
+    Raises:
+        OSError: the file cannot be opened. ValueError: it is damaged, of another format, or holds Python objects.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode=mode)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # NumPy reads the header as Python code, and raises what that raises
+        raise ValueError(f"its header is damaged ({type(error).__name__}: {error})") from error
 
 
 def load_arrays(path: Path, identity: Any, error: type[ValueError], remedy: str) -> dict[str, np.ndarray]:

@@ -85,7 +85,7 @@ def read_record(path: Path, what: str, error: type[ValueError], remedy: str = RE
         record = json.loads(path.read_text())
         sealed = record.pop(SEAL)
         whole = sealed == json_digest(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise error(_damaged(path, what, f"{type(problem).__name__}: {problem}", remedy)) from problem
     if not whole:
         raise error(_damaged(path, what, "it differs from its SHA-256", remedy))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnn_jax.common.arrays import map_array
 from fnn_jax.model.parameters import indented
 
 STIMULI, EYE, BEHAVIOUR, RESPONSES = "stimuli", "perspectives", "modulations", "units"
@@ -91,8 +92,8 @@ def open_array(path: Path) -> np.ndarray:
         DataError: the file is damaged, of another format, or holds Python objects.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # of any type: NumPy reads the header of a file as Python code
+        return map_array(path)
+    except (OSError, ValueError) as error:
         found = str(error).rstrip(".")
         raise DataError(
             f"cannot be read: {path}: {found}; expected an array of numbers. It is damaged, or of another format."

@@ -96,7 +96,7 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
         attributes = json.loads((path / "zarr.json").read_text())["attributes"]
         known = "settings" in attributes or SEAL in attributes
         written = attributes.get("format")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ScreenError(damaged(path, f"zarr.json cannot be read ({type(error).__name__}: {error})")) from error
     if written != FORMAT and SEAL not in attributes:
         what = f"a screen of the format {written!r}, expected {FORMAT}" if known else "no screen"
@@ -106,7 +106,7 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
     for name, digest in attributes["arrays"].items():
         try:
             whole = array_metadata_digest(path / name) == digest
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ScreenError(damaged(path, f"{name}/zarr.json cannot be read ({error})")) from error
         if not whole:
             raise ScreenError(damaged(path, f"{name}/zarr.json differs from its SHA-256"))

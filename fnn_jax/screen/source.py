@@ -12,6 +12,7 @@ import numpy as np
 
 from fnn_jax import videos
 from fnn_jax.common import checks
+from fnn_jax.common.arrays import map_array
 from fnn_jax.common.checks import one_of, shown
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.twin.inputs import CheckedInputs, check_inputs, constant_trace
@@ -108,8 +109,8 @@ class Source:
             path = checks.path("stimuli", stimuli)
             array = None
             if path.is_file() and path.suffix == ".npy":
-                with contextlib.suppress(Exception):  # of many kinds; it is told as a video that cannot be read
-                    array = np.lib.format.open_memmap(path, mode="r")
+                with contextlib.suppress(OSError, ValueError):  # it is told as a video that cannot be read
+                    array = map_array(path)
             if array is not None and array.ndim > 3:
                 return self._reader(array)
             self._stimuli = [path] if videos.is_video(path) else videos.find_videos(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.arrays import map_array
 from fnn_jax.common.rate import HZ
 from fnn_jax.videos.source import Shown, Source, VideoError, required_package
 
@@ -48,7 +49,7 @@ def _load_array(path: Path) -> Any:
         return _only_array(path, dict(opened.arrays())) if isinstance(opened, zarr.Group) else opened
     try:
         if path.suffix.lower() == ".npy":
-            return np.lib.format.open_memmap(path, mode="r")  # which, unlike numpy.load, closes what is none
+            return map_array(path)  # which, unlike numpy.load, closes what is none
         with open(path, "rb") as file:  # NumPy does not close a damaged one
             loaded = np.load(file, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else _only_array(path, loaded)
