@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from fnn_jax.common.files import file_digest, whole_file
+from fnn_jax.common.progress import checked_progress, progress_bar
 from fnn_jax.convert import keys
 from fnn_jax.convert.published import (
     CORE_FILE,
@@ -39,7 +39,7 @@ def convert(
     label: str = "",
     weights: str | None = None,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Store:
     """Convert published weights, or a twin that somebody trained with the released package.
 
@@ -53,7 +53,7 @@ def convert(
         weights: which of the published weights these are, ``"default"`` or ``"ori-trained"``; by default found from the
             checksum of the zip, and left open where that is not known.
         overwrite: replace an existing destination, once the new one is complete.
-        progress: show a progress bar.
+        progress: show a progress bar; None: in terminals and notebooks. One scan alone shows one only where it is True.
 
     Returns:
         The new store.
@@ -63,6 +63,7 @@ def convert(
         FileExistsError: the destination exists.
         ValueError: a scan that the source does not hold.
     """
+    progress = checked_progress(progress)
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if not source.exists():
         raise CheckpointError(
@@ -98,7 +99,7 @@ def convert_scans(
     *,
     config: NetworkConfig | None = None,
     weights: str | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> None:
     """Add scans of published files to a store, which is made where it does not exist; those it has are kept.
 
@@ -173,7 +174,7 @@ def _add_published(store, published, scans, config, label, weights, progress):
     files = {scan: published.scan_file(scan) for scan in scans}  # all are there before the work begins
     core = _read(published.core)
     origin = _origin(published, weights)
-    for scan in tqdm(scans, desc="convert", unit="scan", disable=not progress):
+    for scan in progress_bar(progress, "convert", "scan", len(scans), over=scans, least=2):
         if is_store(store) and scan in Store(store).scans():
             continue
         try:

@@ -1,7 +1,6 @@
 """``fnn-jax convert``: PyTorch weights to Orbax checkpoints."""
 
 import argparse
-import sys
 
 from fnn_jax.cli.options import TAG_HELP, TAGS, path_name
 from fnn_jax.microns import scan_name
@@ -10,7 +9,7 @@ from fnn_jax.microns import scan_name
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Convert published weights, or a twin trained with the released package, into a folder of Orbax checkpoints. "
-        "PyTorch is not needed. Everything is checked: keys, shapes, checksums. DEST appears when all of it is complete."
+        "PyTorch is not needed. Keys, shapes and checksums are checked. DEST appears when all of it is complete."
     )
     parser.add_argument(
         "source",
@@ -37,7 +36,6 @@ def run(options: argparse.Namespace) -> None:
         name=options.name,
         weights=options.weights,
         overwrite=options.overwrite,
-        progress=sys.stderr.isatty(),
     )
     for scan in store.scans():
         print(f"{scan}: {store.metadata(scan)['config']['num_units']} units")

@@ -1,7 +1,6 @@
 """``fnn-jax data``: recordings: check them, or make an example."""
 
 import argparse
-import sys
 
 from fnn_jax.cli.options import path_name
 from fnn_jax.common.checks import integer, number
@@ -41,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check_data(options: argparse.Namespace) -> int:
     """Print a report; 1 if there are problems."""
-    report = check(options.directory, integer("--window-frames", options.window_frames), sys.stderr.isatty() or None)
+    report = check(options.directory, integer("--window-frames", options.window_frames))
     print(*report.lines, sep="\n")
     for problem in report.problems:
         print(f"PROBLEM: {problem}")

@@ -1,7 +1,6 @@
 """``fnn-jax evaluate``: how well a twin predicts repeated presentations."""
 
 import argparse
-import sys
 
 from fnn_jax import microns
 from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, path_name, use_all_cores
@@ -83,7 +82,6 @@ def run(options: argparse.Namespace) -> None:
         periphery=options.periphery,
         precision=options.precision,
         batch_size=options.batch_size,
-        progress=sys.stderr.isatty() or None,
     )
     evaluation.save(output, overwrite=options.overwrite)
     shown = evaluation.table[list(MEASURES)].describe().loc[["count", "25%", "50%", "75%"]].T

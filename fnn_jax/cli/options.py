@@ -130,7 +130,7 @@ def _all_scans(options: argparse.Namespace) -> Sequence[str]:
 
 
 def common_options(options: argparse.Namespace) -> dict:
-    return {"periphery": options.periphery, "precision": options.precision, "progress": sys.stderr.isatty() or None}
+    return {"periphery": options.periphery, "precision": options.precision, "progress": sys.stderr.isatty()}
 
 
 def behaviour(options: argparse.Namespace) -> dict:

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +79,6 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         batch_size=options.batch_size,
         out=output,
-        progress=sys.stderr.isatty() or None,
     )
     with whole_file(output / "table.csv") as path:
         found.table.to_csv(path, index=False)

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import sys
 
 import jax
 import pandas as pd
@@ -68,7 +67,6 @@ def run(options: argparse.Namespace) -> None:
         units=units,
         accept_scaling=job.accept_scaling or options.accept_scaling,
         checkpoint_minutes=options.checkpoint_minutes,
-        progress=sys.stderr.isatty() or None,
     )
     if jax.process_index() == 0:
         _report(training, job)

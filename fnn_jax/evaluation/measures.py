@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import boolean, integer
 from fnn_jax.common.files import file_digest, refuse_existing, whole_directory
+from fnn_jax.common.progress import Bar, checked_progress, progress_bar
 from fnn_jax.common.records import read_record, write_record
 from fnn_jax.data.evaluation import EvaluationData, Repeat
 from fnn_jax.evaluation import figures
@@ -159,7 +159,7 @@ def evaluate(
         behaviour: pupil and treadmill as recorded; False: all zeros, their means, so that the repeats of one video have
             one prediction.
         periphery, precision: as for ``Twin.predict``. batch_size, devices: as for ``Screen``.
-        progress: show a progress bar; None: in terminals.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         DataError: the folder is not as it should be; see ``EvaluationData``.
@@ -174,7 +174,7 @@ def evaluate(
     burn_in = integer("burn_in", burn_in, 0)
     behaviour = boolean("behaviour", behaviour)
     devices = None if devices is None else checks.devices("devices", devices)
-    progress = None if progress is None else boolean("progress", progress)
+    progress = checked_progress(progress)
     columns = _columns(twin, data)
     _check(twin, data, burn_in)
     if units is not None:
@@ -187,9 +187,7 @@ def evaluate(
     options: dict[str, Any] = {"periphery": periphery, "precision": precision}
     screen = Screen(twin, errors="raise", batch_size=size, devices=devices, progress=False, **options)
     total, tables, replaced = None, [], 0
-    with tqdm(
-        total=data.num_repeats, unit="repeat", desc="evaluate", disable=None if progress is None else not progress
-    ) as bar:
+    with progress_bar(progress, "evaluate", "repeat", data.num_repeats) as bar:
         for video in data.videos:
             repeats = list(data.repeats(video))
             replaced += sum(repeat.missing for repeat in repeats) if behaviour else 0
@@ -228,7 +226,7 @@ def _compare(
 
 
 def _predict(
-    screen: Screen, repeats: Sequence[Repeat], behaviour: bool, same_frames: bool, size: int, bar: tqdm
+    screen: Screen, repeats: Sequence[Repeat], behaviour: bool, same_frames: bool, size: int, bar: Bar
 ) -> np.ndarray:
     """``[U, repeat, frame]``; what is the same for all repeats is predicted once."""
     once = same_frames and not behaviour

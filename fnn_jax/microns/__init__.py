@@ -114,7 +114,7 @@ def download(
         properties: out of ``performance``, ``tuning``, ``anatomy`` (a few MB each) and ``readout`` (213 MB).
         directory: see ``scan``.
         offline: only say what is missing.
-        progress: show progress bars; by default in terminals. ``False`` says nothing.
+        progress: show a progress bar; None: in terminals and notebooks. False: nothing is said at all.
 
     Returns:
         The folder.

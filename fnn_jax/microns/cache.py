@@ -24,6 +24,7 @@ import pandas as pd
 
 from fnn_jax.common.directories import DIRECTORY_VARIABLE, cache_directory
 from fnn_jax.common.files import whole_file
+from fnn_jax.common.progress import checked_progress
 from fnn_jax.microns import release
 from fnn_jax.microns.downloads import fetch, full_disk, lock, record_checksum, recorded_checksums
 from fnn_jax.weights import checkpoint
@@ -54,7 +55,7 @@ class Cache:
     Args:
         directory: see ``cache_directory``.
         offline: download nothing; by default, whether the variable FNN_JAX_OFFLINE is set (to anything but 0).
-        progress: show progress bars; by default in terminals. ``False`` says nothing at all.
+        progress: show a progress bar; None: in terminals and notebooks. False: nothing is said at all.
 
     Raises:
         ValueError: the folder is a store.
@@ -67,6 +68,7 @@ class Cache:
         offline: bool | None = None,
         progress: bool | None = None,
     ):
+        self.progress = checked_progress(progress)
         self.directory = cache_directory(directory)
         if is_store(self.directory):
             raise ValueError(
@@ -75,7 +77,6 @@ class Cache:
             )
         self.release = release.MICRONS
         self.offline = os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0") if offline is None else offline
-        self.progress = progress
 
     def __repr__(self) -> str:
         return f"Cache({str(self.directory)!r})"
@@ -144,7 +145,7 @@ class Cache:
                     with whole_file(directory / name) as temporary:
                         temporary.write_bytes((published.directory / name).read_bytes())
                     record_checksum(self.directory, self._table(weights, name))
-            convert_scans(archive, directory, missing, weights=weights, progress=self._shows_progress(missing))
+            convert_scans(archive, directory, missing, weights=weights, progress=self.progress)
         except Exception as error:  # Orbax and TensorStore raise many kinds
             if shutil.disk_usage(self.directory).free < SCAN_BYTES:
                 raise full_disk(self.directory, room, "conversion") from error
@@ -204,9 +205,6 @@ class Cache:
         if recorded not in (None, f"sha256:{hashlib.sha256(table).hexdigest()}"):
             raise CheckpointError(f"{path} was changed or is damaged. Run fnn-jax download --weights {weights}.")
         return pd.read_csv(io.BytesIO(table))[[*KEY, "readout_id"]]
-
-    def _shows_progress(self, scans: Sequence[str]) -> bool:
-        return len(scans) > 1 and (sys.stderr.isatty() if self.progress is None else self.progress)
 
     # --- properties
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm.auto import tqdm
-
 from fnn_jax.common.files import file_digest, umask, whole_file
+from fnn_jax.common.progress import Bar, progress_bar
 from fnn_jax.microns.release import RemoteFile
 
 TIMEOUT_S = (10.0, 30.0)  # to connect, and between two pieces of a body
@@ -190,8 +189,7 @@ class _Resuming:
     def __call__(self, url: str, output_file: str, pooch) -> None:
         if self.progress is not False:
             print(f"fnn_jax: downloading {self.destination}", file=sys.stderr)
-        disable = None if self.progress is None else not self.progress
-        with tqdm(desc=self.path.name, unit="B", unit_scale=True, disable=disable) as bar:
+        with progress_bar(self.progress, self.path.name, "byte", scaled=True) as bar:
             failures, most = 0, self._size()
             while True:
                 try:
@@ -219,7 +217,7 @@ class _Resuming:
         os.chmod(output_file, 0o666 & ~umask())  # pooch's temporary files are closed to everybody else
         self._forget()
 
-    def _try(self, url: str, bar: tqdm) -> None:
+    def _try(self, url: str, bar: Bar) -> None:
         """One request; returns when the whole file has come."""
         import requests
 
@@ -263,7 +261,7 @@ class _Resuming:
             f"{self.destination}; otherwise it has moved, and this version of fnn_jax does not know where to."
         )
 
-    def _receive(self, url: str, response, reply: _Reply, bar: tqdm) -> None:
+    def _receive(self, url: str, response, reply: _Reply, bar: Bar) -> None:
         if not reply.start:
             self._forget()
             if reply.etag is not None:

@@ -8,10 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import xarray
-from tqdm.auto import tqdm
 
 from fnn_jax.common.files import whole_directory
-from fnn_jax.common.rate import HZ
+from fnn_jax.common.progress import SHORT_FRAMES, checked_progress, progress_bar
 from fnn_jax.stimuli.movie import Movie
 from fnn_jax.twin.twin import Twin
 
@@ -48,6 +47,8 @@ def record_features(
         streams: which streams.
         positions: (row, column) in a map, likewise; instead of ``pool``.
         pool: ``"mean"`` or ``"max"`` over space.
+        progress: show a progress bar; None: in terminals and notebooks. Videos below 20 seconds show one only
+            where it is True.
 
     Returns:
         A dataset with a variable for each name, dots in it replaced by ``_``: ``[time, stream, row, column, channel]``,
@@ -57,6 +58,7 @@ def record_features(
         ValueError: names, streams, channels or positions that do not exist; both ``pool`` and ``positions``.
         FileExistsError: something is at ``out``.
     """
+    progress = checked_progress(progress)
     names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
     if not names:
         raise ValueError(f"names is empty; expected names out of {(*twin.network.feature_names, 'responses')}.")
@@ -71,9 +73,7 @@ def record_features(
 
     def chunks():
         outputs = twin.chunks(frames, inner, perspectives, modulations, periphery=periphery)
-        total = len(frames)
-        quiet = not progress if progress is not None else (None if total >= 20 * HZ else True)
-        with tqdm(total=total, unit="frame", desc="features", disable=quiet) as bar:
+        with progress_bar(progress, "features", "frame", len(frames), least=SHORT_FRAMES) as bar:
             for part, output in outputs:
                 if output.responses.shape[1] != 1:
                     raise ValueError("stimulus is a batch of videos; expected one.")

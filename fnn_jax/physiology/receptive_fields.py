@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
+from fnn_jax.common.progress import checked_progress, progress_bar
 from fnn_jax.physiology.least_squares import least_squares
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.dots import gaussian_mask
@@ -169,10 +169,12 @@ def gradient_receptive_fields(
         stimulus: ``[T, height, width]`` around which it is taken; default ``frames`` of mid-gray.
         at: the frame whose response is meant.
         perspectives, modulations: as for ``Twin.predict``.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Returns:
         ``[unit, T, height, width]``: change of the response by change of a pixel from 0 to 1.
     """
+    progress = checked_progress(progress)
     if stimulus is None:
         if frames < 1:
             raise ValueError(f"frames is {frames}; expected at least 1.")
@@ -191,9 +193,7 @@ def gradient_receptive_fields(
 
     video = jnp.asarray(stimulus)
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
-    for unit in tqdm(
-        range(chosen.num_units), unit="unit", desc="gradients", disable=None if progress is None else not progress
-    ):
+    for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units)):
         fields[unit] = np.asarray(gradient(video, at % len(stimulus), unit)).reshape(stimulus.shape[:3])
     return fields
 

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from fnn_jax.common import checks
-from fnn_jax.common.checks import boolean, integer, one_of
+from fnn_jax.common.checks import integer, one_of
+from fnn_jax.common.progress import Bar, checked_progress, progress_bar
 from fnn_jax.screen.predictor import Predictor
 from fnn_jax.screen.reduction import check_reduction, describe, result_shape
 from fnn_jax.screen.results import InMemory, Layout
@@ -52,7 +52,7 @@ class Screen:
         chunk_frames: frames that go through the network together; None: from the memory at hand.
         devices: JAX devices of this process; None: all of them. Each takes its part of every batch.
         errors: ``"record"`` a stimulus that turns out to be broken, with the reason, and go on; or ``"raise"``.
-        progress: show a progress bar; None: in terminals.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         TypeError, ValueError: options that do not exist, or twins that do not fit together.
@@ -81,7 +81,7 @@ class Screen:
         batch_size = None if batch_size is None else integer("batch_size", batch_size)
         chunk_frames = None if chunk_frames is None else integer("chunk_frames", chunk_frames)
         devices = None if devices is None else checks.devices("devices", devices)
-        progress = None if progress is None else boolean("progress", progress)
+        progress = checked_progress(progress)
         self.twins[0].network.check_options(stream, periphery, (), precision)
         stream = None if stream is None else operator.index(stream)
         self.reduce, self.errors, self.progress = reduce, errors, progress
@@ -169,8 +169,7 @@ class Screen:
         return sink.dataset()
 
     def _run(self, work: Work, predictor: Predictor) -> None:
-        quiet = None if self.progress is None else not self.progress
-        with tqdm(total=work.count, initial=work.num_done, unit="stimulus", desc="screen", disable=quiet) as bar:
+        with progress_bar(self.progress, "screen", "stimulus", work.count, done=work.num_done) as bar:
             work.verify_done(bar)
             while True:
                 self._run_once(work, predictor, bar)
@@ -179,7 +178,7 @@ class Screen:
                 bar.set_description(f"waiting for {len(work.busy)} blocks of other processes")
                 time.sleep(WAIT_S)  # what other processes have is theirs, unless they die
 
-    def _run_once(self, work: Work, predictor: Predictor, bar: tqdm) -> None:
+    def _run_once(self, work: Work, predictor: Predictor, bar: Bar) -> None:
         """Everything that no other process has."""
         dispatched: collections.deque[tuple[Block, list[Loaded]]] = collections.deque()
 

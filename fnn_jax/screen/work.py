@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
+from fnn_jax.common.progress import Bar
 from fnn_jax.model.network import CHUNK_FRAMES
 from fnn_jax.screen.results import DONE, InMemory, Row, ScreenError
 from fnn_jax.screen.source import Loaded, Source
@@ -98,7 +98,7 @@ class Work:
         self._sink.write(block.number, block.rows())
         self._release(block.number)
 
-    def verify_done(self, bar: tqdm) -> None:
+    def verify_done(self, bar: Bar) -> None:
         """Refuse stimuli that are others than those that are done.
 
         Those of a generator are compared when their turn comes.

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm.auto import tqdm
 
+from fnn_jax.common.progress import progress_bar
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.synthesis.problem import Problem
 from fnn_jax.synthesis.result import Synthesis
@@ -67,8 +67,7 @@ class Runner:
     def run(self, steps, tolerance, folder, show, record) -> Synthesis:
         parts = []
         batches = self.batches()
-        quiet = None if show is None else not show
-        with tqdm(total=steps * len(batches), unit="step", desc="synthesis", disable=quiet) as bar:
+        with progress_bar(show, "synthesis", "step", steps * len(batches)) as bar:
             for number, numbers in enumerate(batches):
                 part = None if folder is None else folder.load_batch(number)
                 if part is None:

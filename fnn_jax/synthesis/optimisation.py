@@ -10,6 +10,7 @@ import optax
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import boolean, integer, number
+from fnn_jax.common.progress import checked_progress
 from fnn_jax.common.records import claimed
 from fnn_jax.synthesis.arguments import (
     behaviour_of_trials,
@@ -84,7 +85,7 @@ def synthesize(
         seed: of everything random. The same arguments give the same stimuli on one machine, bit for bit.
         out: folder for the result. Killed and called again with the same arguments, it goes on there, to the same
             result.
-        progress: show a progress bar; None: in terminals.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         TypeError, ValueError: arguments that do not fit together, before anything is computed; a target whose gradient
@@ -111,7 +112,7 @@ def synthesize(
     transforms = functions("transforms", transforms)
     batch_size = None if batch_size is None else integer("batch_size", batch_size)
     remat = None if remat is None else boolean("remat", remat)
-    progress = None if progress is None else boolean("progress", progress)
+    progress = checked_progress(progress)
     optimizer = optax.adam(0.05) if optimizer is None else checks.optimizer("optimizer", optimizer)
     units, ids = target_units(twin, targets, objective)
     behaviour = behaviour_of_trials(twin, perspectives, modulations, shape)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from fnn_jax.common.arrays import array_digest
 from fnn_jax.common.files import explained_full_disk
+from fnn_jax.common.progress import progress_bar
 from fnn_jax.common.records import claimed
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
@@ -50,7 +50,7 @@ class KeptFeatures:
             name: recipe.to_dict()[name] for name in ("window_frames", "window_step", "missing", "without", "precision")
         }
         record = {"weights": digest.hexdigest(), "data": windows.data.values().fingerprint, "shape": shape, **settings}
-        self._everything, self._quiet = everything, None if progress is None else not progress
+        self._everything, self._progress = everything, progress
         with claimed(directory, "features.json", record, "set of features", TrainingError):
             self._maps = _open(directory / "features.npy", shape, np.float32)
             hashes = _open(directory / "sha256.npy", (shape[0], 32), np.uint8)
@@ -61,7 +61,7 @@ class KeptFeatures:
         """Which windows are there; those that differ from their hash are damaged, and count as missing."""
         done: np.ndarray = hashes.any(1)  # type: ignore[assignment]  # of an axis, an array
         damaged = 0
-        for number in tqdm(np.flatnonzero(done), unit="window", desc="verifying features", disable=self._quiet):
+        for number in progress_bar(self._progress, "verifying features", "window", over=np.flatnonzero(done)):
             if array_digest(self._maps[number]) != hashes[number].tobytes():
                 done[number] = False
                 damaged += 1
@@ -72,7 +72,7 @@ class KeptFeatures:
     def _compute(self, network: Network, hashes: np.memmap, todo: list[Window]) -> None:
         recipe, twin = self._windows.recipe, Twin(network)
         count = len(self._everything)
-        with tqdm(total=count, initial=count - len(todo), unit="window", desc="features", disable=self._quiet) as bar:
+        with progress_bar(self._progress, "features", "window", count, done=count - len(todo)) as bar:
             for start in range(0, len(todo), recipe.batch_size):
                 chosen = todo[start : start + recipe.batch_size]
                 filled = chosen + chosen[-1:] * (recipe.batch_size - len(chosen))  # of one size: compiled once

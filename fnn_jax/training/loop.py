@@ -13,10 +13,10 @@ import optax
 import pandas as pd
 from flax import nnx
 from jax.experimental import multihost_utils
-from tqdm.auto import tqdm
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import boolean, shown
+from fnn_jax.common.progress import Bar, checked_progress, progress_bar
 from fnn_jax.common.records import claimed
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.training import TrainingData
@@ -69,7 +69,7 @@ def train(
         devices: over which batches are spread; default: as many as divide the batch, of all processes.
         accept_scaling: take traces that are not z-scored, and responses that are not divided by their mean.
         checkpoint_minutes: between checkpoints; there is one after every epoch, too.
-        progress: show progress bars; None: in terminals.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         DataError: recordings that cannot be used, before anything is computed.
@@ -86,7 +86,7 @@ def train(
     devices = None if devices is None else checks.devices("devices", devices)
     accept_scaling = boolean("accept_scaling", accept_scaling)
     checkpoint_minutes = checks.number("checkpoint_minutes", checkpoint_minutes, 0)
-    progress = None if progress is None else boolean("progress", progress)
+    progress = checked_progress(progress)
     recipe = Recipe() if recipe is None else recipe
     recordings = _recordings(data, name)
     config = config if config is not None else (start.config if start is not None else NetworkConfig.microns(1))
@@ -145,7 +145,7 @@ class _Loop:
         self._directory = directory
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self._seconds = 60 * checkpoint_minutes
-        self._quiet = None if progress is None else not progress
+        self._progress = progress
         self._rows = steps.rows()
         self._saved = time.monotonic()
 
@@ -161,12 +161,12 @@ class _Loop:
             snapshot = snapshot._replace(best=self._steps.start().trained)  # updates use up the weights
         total = self._recipe.num_epochs * self._recipe.training_batches
         done = snapshot.update * self._recipe.accumulate
-        with tqdm(total=total, initial=done, unit="batch", desc="train", disable=self._quiet) as bar:
+        with progress_bar(self._progress, "train", "batch", total, done=done) as bar:
             while snapshot.epoch < self._recipe.num_epochs and not snapshot.stopped:
                 snapshot = self._finish_epoch(self._train_epoch(snapshot, bar), bar)
         return snapshot
 
-    def _train_epoch(self, snapshot: Snapshot, bar: tqdm) -> Snapshot:
+    def _train_epoch(self, snapshot: Snapshot, bar: Bar) -> Snapshot:
         recipe, epoch = self._recipe, snapshot.epoch
         plans = {scan: windows.plan(epoch, True) for scan, windows in self._windows.items()}
         streams = streams_of(recipe, epoch, self._steps.num_streams) if recipe.sample_stream else None
@@ -208,7 +208,7 @@ class _Loop:
         collect()
         return snapshot._replace(objectives=objectives)
 
-    def _finish_epoch(self, snapshot: Snapshot, bar: tqdm) -> Snapshot:
+    def _finish_epoch(self, snapshot: Snapshot, bar: Bar) -> Snapshot:
         recipe, epoch = self._recipe, snapshot.epoch
         plans = {scan: windows.plan(epoch, False) for scan, windows in self._windows.items()}
         numbers = list(range(recipe.validation_batches)) if all(plans.values()) else []

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
 
-from fnn_jax.common.checks import boolean, sequence, shown
-from fnn_jax.common.rate import HZ
+from fnn_jax.common.checks import sequence, shown
+from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
 from fnn_jax.twin.inputs import CheckedInputs
@@ -17,8 +16,6 @@ from fnn_jax.twin.rollout import Options
 
 if TYPE_CHECKING:
     from fnn_jax.twin.twin import Twin
-
-QUIET_S = 20  # of a video; longer ones show their progress
 
 
 def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
@@ -41,10 +38,7 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
 def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
     """Responses, then each of the features, of all frames."""
     results: list[np.ndarray] = []
-    progress = None if progress is None else boolean("progress", progress)
-    is_long = checked.frames >= QUIET_S * HZ
-    quiet = not progress if progress is not None else (None if is_long else True)  # None: where nobody looks
-    with tqdm(total=checked.frames, unit="frame", desc="predict", disable=quiet) as bar:
+    with progress_bar(progress, "predict", "frame", checked.frames, least=SHORT_FRAMES) as bar:
         for frames, output in chunks(twin, checked, options):
             arrays = [output.responses, *(output.features[name] for name in options.features)]
             if not results:

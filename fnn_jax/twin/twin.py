@@ -197,7 +197,8 @@ class Twin:
             precision: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, which are faster on accelerators only;
                 their errors stand in docs/speed.md.
             chunk_frames: frames that go through the network together; None: from the memory at hand.
-            progress: show a progress bar; by default for videos above 20 seconds, in a terminal.
+            progress: show a progress bar; None: in terminals and notebooks. Videos below 20 seconds show one
+                only where it is True.
 
         Returns:
             Mean responses per frame, ``[T, U]``, or ``[T, N, U]`` where any input had a batch axis; in the precision of
