@@ -24,7 +24,7 @@ NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name
 RANDOM = "RANDOM weights, not trained on any brain"
 NEXT_STEP = """\
-Next: the real weights, 222 MB. Their conversion takes PyTorch (the CPU build is enough): pip install 'fnn_jax[convert]'
+Next: the real weights, 222 MB
     fnn-jax download
     fnn-jax demo --scan 8-5"""
 

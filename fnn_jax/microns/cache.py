@@ -19,9 +19,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from fnn_jax.common.arrays import map_array
 from fnn_jax.common.directories import DIRECTORY_VARIABLE, cache_directory
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.progress import checked_progress
@@ -235,8 +235,8 @@ class Cache:
 
     def _check_array(self, path: Path) -> None:
         try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (OSError, EOFError, ValueError) as error:
+            shape = map_array(path).shape
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"It is no array: {error}") from error
         if len(shape) != 2 or shape[0] != sum(self.release.num_units.values()):
             raise CheckpointError(f"It is an array {list(shape)}, expected one row per unit.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fnn_jax.common.arrays import array_digest
+from fnn_jax.common.arrays import array_digest, map_array
 from fnn_jax.common.files import explained_full_disk
 from fnn_jax.common.progress import progress_bar
 from fnn_jax.common.records import claimed
@@ -99,7 +99,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     """A file of zeros, or the one that is there, mapped into memory; one that is damaged is begun anew."""
     if path.exists():
         try:
-            array = np.lib.format.open_memmap(path, mode="r+")
+            array = map_array(path, mode="r+")
             if array.shape == shape and array.dtype == dtype:
                 return array
         except (ValueError, OSError):
@@ -118,4 +118,4 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
         with explained_full_disk(path), open(temporary, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     temporary.rename(path)
-    return np.lib.format.open_memmap(path, mode="r+")
+    return map_array(path, mode="r+")
