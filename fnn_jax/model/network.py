@@ -10,69 +10,29 @@ Everything here is a pure function of the network (a pytree of parameters), a st
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from fnn_jax.common.checks import integer, one_of, shown
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.core import Core, CoreNoise, CoreState
+from fnn_jax.model.core import Core
 from fnn_jax.model.formulation import by_platform, formulated, formulation
 from fnn_jax.model.layers import draw_weights, fold_weight_norm
-from fnn_jax.model.lstm import LstmNoise, LstmState
 from fnn_jax.model.modulation import MODULATION
 from fnn_jax.model.numerics import PRECISIONS, full_precision
-from fnn_jax.model.perspective import PERIPHERIES, Perspective, PerspectiveNoise
+from fnn_jax.model.perspective import PERIPHERIES, Perspective
 from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
+from fnn_jax.model.values import Inputs, NetworkState, Noise, Output
 
 # Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
 # wastes. On two CPU cores a frame took 45 ms in chunks of 4, and 40 to 42 ms in chunks of 8, 12 and 16.
 CHUNK_FRAMES = 8
 DERIVATIVES = ("reverse", "forward")
-
-
-class Inputs(NamedTuple):
-    """What the network sees, time first, then batch (``step`` takes the same without time).
-
-    ``stimulus`` holds pixels, uint8 or floats in [0, 1]. ``eye`` is the z-scored pupil position (x, y), ``behaviour``
-    the z-scored pupil radius and treadmill velocity.
-    """
-
-    stimulus: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
-    eye: Float[Array, "*time batch eye_features"]
-    behaviour: Float[Array, "*time batch behaviour_features"]
-
-
-class Noise(NamedTuple):
-    """The random draws of a training sequence, one for each video; constant over its frames."""
-
-    perspective: PerspectiveNoise
-    modulation: LstmNoise | None
-    core: CoreNoise
-    readout: ReadoutNoise
-
-
-class NetworkState(NamedTuple):
-    """Everything the network remembers from one frame to the next.
-
-    Arrays are ``[batch, stream, ...]``; those of the noise that the streams share, ``[batch, ...]``.
-    """
-
-    modulation: LstmState
-    core: CoreState
-    noise: Noise | None
-
-
-class Output(NamedTuple):
-    """``responses`` per unit, the ``readout`` that published units take the exponential of, and features by name."""
-
-    responses: Float[Array, "*time batch units"]
-    readout: Float[Array, "*time batch units"]
-    features: dict[str, Array]
 
 
 class Readout(nnx.Module):

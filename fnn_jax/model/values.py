@@ -1,0 +1,50 @@
+"""What goes into the network, what it remembers, and what comes out."""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, UInt8
+
+from fnn_jax.model.core import CoreNoise, CoreState
+from fnn_jax.model.lstm import LstmNoise, LstmState
+from fnn_jax.model.perspective import PerspectiveNoise
+from fnn_jax.model.readout import ReadoutNoise
+
+
+class Inputs(NamedTuple):
+    """What the network sees, time first, then batch (``step`` takes the same without time).
+
+    ``stimulus`` holds pixels, uint8 or floats in [0, 1]. ``eye`` is the z-scored pupil position (x, y), ``behaviour``
+    the z-scored pupil radius and treadmill velocity.
+    """
+
+    stimulus: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
+    eye: Float[Array, "*time batch eye_features"]
+    behaviour: Float[Array, "*time batch behaviour_features"]
+
+
+class Noise(NamedTuple):
+    """The random draws of a training sequence, one for each video; constant over its frames."""
+
+    perspective: PerspectiveNoise
+    modulation: LstmNoise | None
+    core: CoreNoise
+    readout: ReadoutNoise
+
+
+class NetworkState(NamedTuple):
+    """Everything the network remembers from one frame to the next.
+
+    Arrays are ``[batch, stream, ...]``; those of the noise that the streams share, ``[batch, ...]``.
+    """
+
+    modulation: LstmState
+    core: CoreState
+    noise: Noise | None
+
+
+class Output(NamedTuple):
+    """``responses`` per unit, the ``readout`` that published units take the exponential of, and features by name."""
+
+    responses: Float[Array, "*time batch units"]
+    readout: Float[Array, "*time batch units"]
+    features: dict[str, Array]
