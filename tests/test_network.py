@@ -1,10 +1,5 @@
 """The network as pure functions: state in, state out, under plain JAX."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -186,48 +181,6 @@ def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch
     gradient = jax.jit(jax.grad(lambda network: run(network).sum()))(network)
     monkeypatch.undo()
     assert_same(gradient, jax.jit(jax.grad(lambda network: run(network).sum()))(network), tolerance=1e-5)
-
-
-SHARDED = """
-import jax, numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from fnn_jax.model.formulation import formulated
-from test_network import every_connection, make_inputs
-
-network, inputs = every_connection(), make_inputs(4, 8)
-mesh = Mesh(np.array(jax.devices()), ("videos",))
-assert mesh.size == 4
-
-def placed(tree, *axes):
-    return jax.device_put(tree, NamedSharding(mesh, P(*axes)))
-
-def run(network, state, inputs):
-    with formulated("gpu"):
-        state, output = network.rollout(state, inputs)
-    return state, output.responses
-
-arguments = network, network.init_state(8), inputs
-program = jax.jit(run).lower(placed(network), placed(arguments[1], "videos"), placed(inputs, None, "videos")).compile()
-text = program.as_text()
-assert not any(word in text for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute")), text
-shards = program(placed(network), placed(arguments[1], "videos"), placed(inputs, None, "videos"))
-for one, whole in zip(jax.tree.leaves(shards), jax.tree.leaves(jax.jit(run)(*arguments))):
-    np.testing.assert_allclose(one, whole, rtol=1e-4, atol=1e-5)
-assert len(shards[1].sharding.device_set) == 4
-"""
-
-
-def test_videos_over_devices_by_plain_sharding():
-    """Each device computes its videos and asks no other; nothing is written for it but where the arrays lie."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
-        env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert not done.returncode, done.stderr[-2000:]
 
 
 def test_derivatives_in_forward_mode(network):

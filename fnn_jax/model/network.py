@@ -27,6 +27,7 @@ from fnn_jax.model.modulation import MODULATION
 from fnn_jax.model.numerics import PRECISIONS, full_precision
 from fnn_jax.model.perspective import PERIPHERIES, Perspective
 from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
+from fnn_jax.model.sharding import over_devices, shardings
 from fnn_jax.model.values import Inputs, NetworkState, Noise, Output
 
 # Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
@@ -80,6 +81,18 @@ class Network(nnx.Module):
     @property
     def _unit(self):
         return UNITS[self.config.unit.kind](self.config.unit)
+
+    def shardings(self, mesh: jax.sharding.Mesh) -> "Network":
+        """How the network lies on a mesh of devices with axes named ``videos``, ``streams`` or ``units``.
+
+        A network with a ``NamedSharding`` in place of each array: ``jax.device_put(network, network.shardings(mesh))``
+        gives each device its streams and units. Of a mesh of ``jax.make_mesh``, whose axes are explicit, ``rollout``
+        then runs on every device with what lies there, and only the mean over streams is computed together.
+
+        Raises:
+            TypeError, ValueError: ``mesh`` is none, has other axes, or does not divide the streams or units.
+        """
+        return shardings(self, mesh)
 
     def init_state(self, batch: int, key: Array | None = None) -> NetworkState:
         """State before the first frame of ``batch`` videos.
@@ -175,11 +188,14 @@ class Network(nnx.Module):
 
             return _over_chunks(advance, state, inputs, chunk_frames)
 
-        network = fold_weight_norm(self)
-        if derivatives == "forward":
-            with formulated("plain"):
-                return run(network, state, inputs)
-        return by_platform(run, network, state, inputs)
+        def formulate(network, state, inputs):
+            network = fold_weight_norm(network)
+            if derivatives == "forward":
+                with formulated("plain"):
+                    return run(network, state, inputs)
+            return by_platform(run, network, state, inputs)
+
+        return over_devices(formulate, self, state, inputs, features, one_stream=stream is not None)
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
