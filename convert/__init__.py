@@ -1,4 +1,7 @@
-"""Published PyTorch weights to Orbax checkpoints. Installed as ``fnn_jax.convert``; the only place that imports torch, to write."""
+"""Published PyTorch weights to Orbax checkpoints, and back, for which alone torch is imported, here and nowhere else.
+
+Installed as ``fnn_jax.convert``.
+"""
 
 if __name__ != "fnn_jax.convert":
     raise ImportError("Import this package as fnn_jax.convert: under another name its classes would exist twice.")

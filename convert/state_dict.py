@@ -88,7 +88,7 @@ class _Rebuild:
             raise ValueError("a tensor has sizes that are none")
         strides = [step * dtype.itemsize for step in stride]
         array = np.ndarray(size, dtype, storage.data, offset * dtype.itemsize, strides)
-        return Tensor(storage.dtype, np.ascontiguousarray(array).reshape(size))
+        return Tensor(storage.dtype, array.copy(order="C"))
 
 
 class _RebuildParameter:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fnn_jax.common.checks import integer, path
+from fnn_jax.common.progress import checked_progress
 from fnn_jax.common.rate import HZ
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.data.recordings import ARRAYS, OF_TRAINING, RESPONSES, DataError, entries, present
@@ -26,11 +27,13 @@ def check(directory: str | os.PathLike, window_frames: int = 100, progress: bool
     Args:
         directory: training data, evaluation data, or a folder that holds such folders.
         window_frames: for which the windows are counted.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         DataError: there is no recording.
-        TypeError, ValueError: the window is no length, or the directory no path.
+        TypeError, ValueError: the window is no length, the directory no path, or ``progress`` something else.
     """
+    checked_progress(progress)
     directory = path("directory", directory).absolute()
     window_frames = integer("window_frames", window_frames)
     if not directory.is_dir():

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from fnn_jax.common.checks import integer, path
+from fnn_jax.common.progress import progress_bar
 from fnn_jax.data.recordings import (
     ARRAYS,
     BEHAVIOUR,
@@ -150,6 +150,9 @@ class TrainingData:
     def values(self, progress: bool | None = None) -> Values:
         """Look at every number, once.
 
+        Args:
+            progress: show a progress bar; None: in terminals and notebooks.
+
         Raises:
             DataError: infinite numbers, negative responses, or units without a single response; all are listed.
         """
@@ -162,7 +165,7 @@ class TrainingData:
         columns = {**{kind: len(labels) for kind, labels in TRACES.items()}, RESPONSES: self.num_units}
         # Of each column over the training set: frames, those that are not missing, their sum, their sum of squares.
         sums = {kind: np.zeros((4, count)) for kind, count in columns.items()}
-        for trial in tqdm(self.trials.index, desc="look at data", unit="trial", disable=_quiet(progress)):
+        for trial in progress_bar(progress, "look at data", "trial", over=self.trials.index):
             training = self.trials.at[trial, "training"]
             digest.update(f"{trial} {training}".encode())
             missing[trial] = np.zeros(self.trials.at[trial, "frames"], bool)
@@ -205,10 +208,6 @@ def _table(sums: dict[str, np.ndarray]) -> pd.DataFrame:
             std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         rows |= {f"{kind}, {label}": row for label, *row in zip(labels, mean, std, 1 - count / frames, strict=True)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "missing"])
-
-
-def _quiet(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress
 
 
 def _wrong_folders(directory: Path) -> str:

@@ -225,9 +225,7 @@ def _write_video(path: Path, frames: np.ndarray) -> None:
     try:
         import av
     except ImportError as error:
-        raise ImportError(
-            f"Writing {path} needs the package av: pip install av; a .gif does without."
-        ) from error
+        raise ImportError(f"Writing {path} needs the package av: pip install av; a .gif does without.") from error
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=HZ, options={"crf": "8", "preset": "medium"})
