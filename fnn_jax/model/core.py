@@ -5,7 +5,7 @@ window of input frames, so all frames of a call go through together, and its sta
 convolution saw. Only the recurrent part, in ``recurrent``, steps through time.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ class Block(nnx.Module):
         channels, groups = feedforward.channels[index], feedforward.groups[index]
         self.groups, self.pool = groups, feedforward.pools[index]
         self.nonlinearity = feedforward.nonlinearity
-        shared = {"groups": groups, "streams": streams}
+        shared: dict[str, Any] = {"groups": groups, "streams": streams}
         self.convs = nnx.List(
             Conv(
                 channels,
@@ -87,7 +87,7 @@ class Block(nnx.Module):
     def _group(self, convs, skips, state, x, masks):
         """New state of a group, and its input and the output of every layer, pooled."""
         frames = x.shape[0]
-        outputs, activations, new_state = [x], [], []
+        outputs, activations, new_state = [x], [], []  # type: ignore[var-annotated]
         for layer, (conv, past) in enumerate(zip(convs, state, strict=True)):
             y = nonlinearity(self.nonlinearity, x)
             if masks:

@@ -38,7 +38,7 @@ def decorrelation(
         raise ValueError(f"key is None, and rate is {rate!r}; expected a key to draw the samples with.")
     samples = jnp.moveaxis(maps[-length:], 2, 0)  # [stream, time, batch, height, width, channel]
     counts = jnp.ones((), maps.dtype)
-    if rate:
+    if key is not None and rate:
         counts = (jax.random.uniform(key, samples.shape[1:-1]) > 1 - rate).astype(
             maps.dtype
         )  # for all streams the same

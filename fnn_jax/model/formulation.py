@@ -66,4 +66,5 @@ def by_platform(function: Callable, *arguments: Any) -> Any:
 
 
 def _has_only_cpus() -> bool:
-    return jax.default_backend() == "cpu" and jax.config.jax_platforms in (None, "", "cpu")
+    only = jax.config.jax_platforms  # type: ignore[attr-defined]
+    return jax.default_backend() == "cpu" and only in (None, "", "cpu")

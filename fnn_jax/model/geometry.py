@@ -89,7 +89,7 @@ def project_on_retina(
 
 
 def isotropic_to_sampling(
-    points: Float[Array, "*points 2"], in_size: tuple[int, int], out_size: tuple[int, int]
+    points: Float[Array, "*points 2"], in_size: tuple[int, ...], out_size: tuple[int, ...]
 ) -> Float[Array, "*points 2"]:
     """Isotropic coordinates to the [-1, 1] half-pixel convention of ``sample_bilinear``; sizes are height and width.
 

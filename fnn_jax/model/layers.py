@@ -8,6 +8,7 @@ layer that is not folded gives the same numbers.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,8 @@ class WeightNormed(nnx.Module):
     """
 
     input_axes: tuple[int, ...]
+    gain: Any  # a parameter, or None; so is the bias
+    bias: Any
 
     def _initialise(self, weight_shape, per_output_shape, streams, weight_norm, gain, bias):
         """Weights start at zero: ``draw_weights`` fills those of a whole network."""
@@ -190,7 +193,7 @@ class Conv(WeightNormed):
         if self.padding == "edge":
             pad = (spatial - self.stride) // 2
             x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
-        elif temporal == winograd.TAPS and fast_over_frames(*x.shape[1:3], frames):
+        elif temporal == winograd.TAPS and fast_over_frames(x.shape[1], x.shape[2], frames):
             return self._add_bias(convolve_frames(x, kernel))
         # The window of frames goes into the channels of a 2-D convolution: on a CPU that is 4 to 10 times faster than a
         # 3-D one, and on a GPU as fast or faster.

@@ -39,6 +39,8 @@ DERIVATIVES = ("reverse", "forward")
 class Readout(nnx.Module):
     """Positions, shared by the streams, and feature weights of each stream."""
 
+    feature: Any  # of a kind that the configuration names
+
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...]):
         self.position = Position(config)
         self.feature = FEATURES[config.readout.features](config, streams=streams)
@@ -49,6 +51,8 @@ class Network(nnx.Module):
 
     A new network has the initial weights of the released model: drawn at random, the readout's zero.
     """
+
+    modulation: Any  # of a kind that the configuration names
 
     def __init__(self, config: NetworkConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -118,13 +122,15 @@ class Network(nnx.Module):
         def video(key):
             perspective, readout, streams = jax.random.split(key, 3)
             modulation, core = jax.random.split(streams)
-            draw_streams = [
-                jax.vmap(stage.draw_noise)(jax.random.split(stage_key, self.config.num_streams))
-                for stage, stage_key in ((self.modulation, modulation), (self.core, core))
-            ]
             return Noise(
-                self.perspective.draw_noise(perspective), *draw_streams, self.readout.position.draw_noise(readout)
+                self.perspective.draw_noise(perspective),
+                by_stream(self.modulation, modulation),
+                by_stream(self.core, core),
+                self.readout.position.draw_noise(readout),
             )
+
+        def by_stream(stage, key):
+            return jax.vmap(stage.draw_noise)(jax.random.split(key, self.config.num_streams))
 
         return jax.vmap(video)(key if key.ndim else jax.random.split(key, batch))
 
@@ -302,7 +308,10 @@ class Network(nnx.Module):
         # [batch, stream, time] and [batch, time] to time first.
         features = {n: jnp.moveaxis(a, 1 if n == "retina" else 2, 0) for n, a in features.items()}
         readout = jnp.moveaxis(readout, 1, 0)
-        return NetworkState(*new_state, state.noise), Output(self.responses(readout), readout, features)
+        modulation_state, core_state = new_state
+        return NetworkState(modulation_state, core_state, state.noise), Output(
+            self.responses(readout), readout, features
+        )
 
 
 def check_key(key: Any, batch: int) -> None:

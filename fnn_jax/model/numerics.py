@@ -36,7 +36,7 @@ def asked_precision() -> str:
 
     It is JAX's own setting because whatever JAX keeps of earlier traces is kept apart by it.
     """
-    name = jax.config.jax_default_matmul_precision
+    name = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if name not in PRECISIONS:
         return "float32"
     return _BY_HAND if name == "tensorfloat32" and formulation() in ("plain", "cpu") else name

@@ -100,7 +100,7 @@ def indented(problems: Iterable[str], most: int = 12) -> str:
     return "\n".join("  " + line for line in lines)
 
 
-def _name(path: tuple[str | int, ...]) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path))
 
 

@@ -1,7 +1,7 @@
 """Stage 1, perspective: the image on the monitor and the position of the eye become an image on the retina."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +87,9 @@ class Monitor(nnx.Module):
 
 class Perspective(nnx.Module):
     """The perspective of one video; it is shared by the streams."""
+
+    luminance: Any  # of kinds that the configuration names
+    response: Any
 
     def __init__(self, config: NetworkConfig):
         perspective = config.perspective

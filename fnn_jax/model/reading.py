@@ -16,7 +16,7 @@ def weighted_samples(
     """Bilinear samples of the maps, one point for each unit, times the unit's weights, summed over channels."""
     if formulation() != "cpu":
         return jnp.einsum("tuc,uc->tu", sample_bilinear(maps, points, "edge"), weights)
-    corners = bilinear_corners(points, *maps.shape[1:3], "edge")
+    corners = bilinear_corners(points, maps.shape[1], maps.shape[2], "edge")
     index, corner_weights = (jnp.stack(parts) for parts in list(zip(*corners, strict=True))[:2])
     return _read(maps.reshape(maps.shape[0], -1, maps.shape[-1]), index, corner_weights, weights)
 

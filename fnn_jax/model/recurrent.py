@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,10 @@ class Recurrent(nnx.Module):
         self.groups, self.dropout = recurrent.groups, recurrent.dropout
         hidden, inner = recurrent.hidden_channels, recurrent.in_channels
         is_grouped = self.groups > 1  # one group has no other ones to see
-        shared = {"gain": (3 if is_grouped else 2) ** -0.5, "streams": streams}  # so many maps are added up
+        shared: dict[str, Any] = {
+            "gain": (3 if is_grouped else 2) ** -0.5,
+            "streams": streams,
+        }  # so many maps are added up
         self.hidden_map = InterGroup(hidden, inner, groups=self.groups, **shared) if is_grouped else None
         shared["out_groups"] = self.groups
         self.feedforward_map = Conv(config.feedforward.out_channels, inner, **shared)
@@ -150,7 +153,7 @@ class Attention(Recurrent):
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         super().__init__(config, streams=streams)
         recurrent, groups, common = config.recurrent, self.groups, config.recurrent.common_channels
-        shared = {"groups": groups, "gain": None, "bias": None, "streams": streams}
+        shared: dict[str, Any] = {"groups": groups, "gain": None, "bias": None, "streams": streams}
         self.conv = Conv(recurrent.in_channels + recurrent.hidden_channels, common, spatial=recurrent.kernel, **shared)
         self.query, self.key, self.value = (Conv(common, common, **shared) for _ in range(3))
         self.scale = nnx.Param(jnp.ones((*streams, groups, common // groups), jnp.float32))
@@ -163,7 +166,8 @@ class Attention(Recurrent):
 
         def read(joined):
             z = convolve(joined)
-            a = attend(*jnp.split(map_groups(z, attention_maps), 3, axis=-1), self.scale[...])
+            query, key, value = jnp.split(map_groups(z, attention_maps), 3, axis=-1)
+            a = attend(query, key, value, self.scale[...])
             return map_groups(jnp.concatenate([z, a], axis=-1), gate_maps) + gate_bias
 
         return read
@@ -187,7 +191,7 @@ class CvtLstm(Attention):
 
     def advance(self, height: int, width: int) -> Advance:
         read = self.gates_of_attention(height, width, *self._gates)
-        return lambda state, joined, mask: lstm_update(state, read(joined), mask)
+        return lambda state, joined, mask: lstm_update(state, read(joined), mask)  # type: ignore[arg-type]
 
     @property
     def _gates(self):

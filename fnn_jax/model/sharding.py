@@ -35,7 +35,8 @@ class Axes(NamedTuple):
         return jax.tree_util.tree_map_with_path(spec, network)
 
     def of_state(self, state):
-        by_stream, noise = P(self.videos, self.streams), state.noise
+        by_stream: Any = P(self.videos, self.streams)
+        noise = state.noise
         if noise is not None:
             noise = type(noise)(P(self.videos), by_stream, by_stream, P(self.videos, self.units))
         return NetworkState(by_stream, by_stream, noise)
@@ -44,9 +45,12 @@ class Axes(NamedTuple):
         return P(None, self.videos)
 
     def of_output(self, features):
-        others = {"retina": P(None, self.videos), "readout": P(None, self.videos, self.streams, self.units)}
+        others: dict[str, Any] = {
+            "retina": P(None, self.videos),
+            "readout": P(None, self.videos, self.streams, self.units),
+        }
         by_name = {name: others.get(name, P(None, self.videos, self.streams)) for name in features}
-        by_unit = P(None, self.videos, self.units)
+        by_unit: Any = P(None, self.videos, self.units)
         return Output(by_unit, by_unit, by_name)
 
 

@@ -86,6 +86,6 @@ def attend(
     # Of queries and keys together: that is one pass.
     length = jnp.sqrt(jnp.square(maps[:, :, :2]).sum(-1, keepdims=True))
     query, key = maps[:, :, 0] / length[:, :, 0] * scale[None], maps[:, :, 1] / length[:, :, 1]
-    of_groups = (x.swapaxes(0, 1) for x in (query, key, maps[:, :, 2]))
-    attended = average_by_similarity(*of_groups, jnp.zeros((1, 1, 1), maps.dtype))
+    query, key, value = (x.swapaxes(0, 1) for x in (query, key, maps[:, :, 2]))
+    attended = average_by_similarity(query, key, value, jnp.zeros((1, 1, 1), maps.dtype))
     return attended.swapaxes(0, 1).reshape(height, width, n, -1)

@@ -23,7 +23,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -35,6 +35,9 @@ from fnn_jax.model.layers import fold_weight_norm
 from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network
 from fnn_jax.program import loading
 from fnn_jax.version import __version__
+
+if TYPE_CHECKING:
+    from fnn_jax.twin.twin import Twin
 
 PLATFORMS = {"cpu": ("cpu",), "gpu": ("cuda",), "tpu": ("tpu",)}
 DTYPES = ("uint8", "float32")
@@ -64,7 +67,7 @@ def export_program(twin: "Twin", path: str | os.PathLike, *, periphery: str = "d
     rollout, weights, state = _plain_rollout(twin.network, periphery)
     with whole_directory(path, overwrite) as folder:
         programs, version = _write_programs(folder, rollout, weights, state, twin.config)
-        np.savez(folder / "weights.npz", **weights)
+        np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
         twin.units.rename_axis("readout_id").to_csv(folder / "units.csv", lineterminator="\n")
         shutil.copyfile(loading.__file__, folder / "program.py")
         files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -103,9 +106,9 @@ def _plain_rollout(whole: Network, periphery: str) -> tuple[Callable, dict[str, 
     dtypes = sorted({str(array.dtype) for array in weights.values()})
     if dtypes != ["float32"]:
         raise TypeError(f"The twin's parameters are {', '.join(dtypes)}; expected float32, which is what is exported.")
-    structure = jax.tree.structure(folded)
+    structure: Any = jax.tree.structure(folded)
     state = whole.init_state(1)
-    state_structure = jax.tree.structure(state)
+    state_structure: Any = jax.tree.structure(state)
     names = list(weights)
 
     def rollout(weights, state, stimulus, eye, behaviour, *, length):

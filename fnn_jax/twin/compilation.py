@@ -25,7 +25,7 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK):
         raise PermissionError(f"{directory} cannot be written; give enable_compilation_cache another folder.")
-    if jax.config.jax_compilation_cache_dir not in (None, str(directory)):
+    if jax.config.jax_compilation_cache_dir not in (None, str(directory)):  # type: ignore[attr-defined]
         compilation_cache.reset_cache()  # else JAX stays with the first folder
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -99,7 +99,8 @@ def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkCo
     """
     named = {"frame": frame, "perspective": perspective, "modulation": modulation}
     arrays = {name: None if value is None else _as_array(name, value) for name, value in named.items()}
-    shape = () if frame is None else arrays["frame"].shape
+    array = arrays["frame"]
+    shape = () if array is None else array.shape
     size, channels = (config.stimulus_height, config.stimulus_width), config.stimulus_channels
     if shape not in (size, (*size, channels), (*shape[:1], *size, channels)) or 0 in shape:
         one = f"[{size[0]}, {size[1]}] or [{size[0]}, {size[1]}, {config.stimulus_channels}]"
@@ -114,8 +115,9 @@ def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkCo
             raise ValueError(
                 f"{name} has the shape {list(array.shape)}; expected [{count}] or [N, {count}], those of one frame."
             )
-    one_frame = (None if a is None else a[None] for a in arrays.values())
-    return check_inputs(*one_frame, config, traceable=False, names=tuple(arrays))
+    stimuli, perspectives, modulations = (None if a is None else a[None] for a in arrays.values())
+    names = ("frame", "perspective", "modulation")
+    return check_inputs(stimuli, perspectives, modulations, config, traceable=False, names=names)
 
 
 def constant_trace(name: str, trace: Any, frames: int) -> Any:
