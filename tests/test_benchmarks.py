@@ -25,7 +25,7 @@ import report  # noqa: E402
 import run  # noqa: E402
 import turns  # noqa: E402
 
-SHARED = "machine memory operations options programs report sides table turns".split()  # no scripts
+SHARED = "machine memory operations options plugins programs report sides table turns".split()  # no scripts
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 # GFLOP a frame, from the architecture's shapes, by hand.

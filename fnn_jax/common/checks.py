@@ -88,12 +88,12 @@ def numbers(name: str, values: Any, **limits: float) -> list[Any]:
 
 
 def sequence(name: str, values: Any, of: str, empty: bool = False) -> list[Any]:
-    """The items of lists, arrays, generators and the like, but not of text or mappings.
+    """The items of lists, arrays, generators and the like, but not of text, mappings, or sets, which have no order.
 
     Raises:
         TypeError: it is something else. ValueError: there are none, unless ``empty`` allows it.
     """
-    no_list = isinstance(values, str | bytes | Mapping) or getattr(values, "ndim", 1) == 0
+    no_list = isinstance(values, str | bytes | Mapping | set | frozenset) or getattr(values, "ndim", 1) == 0
     if no_list or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {shown(values)}; expected {of}, in a list.")
     found = list(values)
