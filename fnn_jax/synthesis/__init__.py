@@ -5,6 +5,7 @@
 >>> found.frames, found.table
 """
 
+from fnn_jax.synthesis.gabors import drifting_gabor
 from fnn_jax.synthesis.objectives import (
     Objective,
     Seen,
@@ -23,7 +24,6 @@ from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.synthesis.parameterisations import (
     Parameterisation,
     between,
-    drifting_gabor,
     fourier,
     low_rank,
     masked,
