@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 LARGEST = 2**31 - 1  # JAX counts in 32 bits
@@ -81,6 +82,8 @@ def numbers(name: str, values: Any, **limits: float) -> list[Any]:
     Raises:
         TypeError, ValueError: it is no sequence, it is empty, or one of them is no such number.
     """
+    if isinstance(values, set | frozenset):
+        raise TypeError(f"{name} is {shown(values)}, which has no order; expected numbers, in a list.")
     found = sequence(name, values, "numbers")
     for index, value in enumerate(found):
         number(f"{name}[{index}]", value, **limits)
@@ -88,17 +91,39 @@ def numbers(name: str, values: Any, **limits: float) -> list[Any]:
 
 
 def sequence(name: str, values: Any, of: str, empty: bool = False) -> list[Any]:
-    """The items of lists, arrays, generators and the like, but not of text, mappings, or sets, which have no order.
+    """The items of lists, arrays, generators and the like, but not of text or mappings.
 
     Raises:
         TypeError: it is something else. ValueError: there are none, unless ``empty`` allows it.
     """
-    no_list = isinstance(values, str | bytes | Mapping | set | frozenset) or getattr(values, "ndim", 1) == 0
+    no_list = isinstance(values, str | bytes | Mapping) or getattr(values, "ndim", 1) == 0
     if no_list or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {shown(values)}; expected {of}, in a list.")
     found = list(values)
     if not found and not empty:
         raise ValueError(f"{name} is empty; expected {of}.")
+    return found
+
+
+def array(
+    name: str, values: Any, of: str, axes: Collection[int], least: float = -math.inf, most: float = math.inf
+) -> Any:
+    """Finite numbers in an array of so many axes, none of them empty; of what is being traced, the values may be any.
+
+    Raises:
+        TypeError: there are no numbers. ValueError: the shape is another one, or a value is out of range.
+    """
+    is_traced = isinstance(values, jax.core.Tracer)
+    try:
+        found = values if is_traced else np.asarray(values)
+    except (TypeError, ValueError) as error:  # of several lengths
+        raise TypeError(f"{name} is {shown(values)}; expected {of}.") from error
+    if found.dtype.kind not in "iuf" and not jnp.issubdtype(found.dtype, jnp.floating):  # such as bfloat16
+        raise TypeError(f"{name} is {shown(values)}; expected {of}.")
+    if found.ndim not in axes or not found.size:
+        raise ValueError(f"{name} has the shape {list(found.shape)}; expected {of}.")
+    if not is_traced and not (np.isfinite(found) & (found >= least) & (found <= most)).all():
+        raise ValueError(f"{name} has values from {found.min()!s} to {found.max()!s}; expected {of}.")
     return found
 
 
