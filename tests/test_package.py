@@ -166,3 +166,13 @@ def test_the_picture_of_the_architecture_is_that_of_the_code():
         for end in ends.split(" & ")
     }
     assert drawn - {("convert", "weights")} == needed
+
+
+def test_the_oldest_versions_are_the_lower_bounds():
+    """That the tests pass with these is what the bounds promise."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["video"]]
+    pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE))
+    for requirement in wanted:
+        name, least = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+        assert f"{pinned[name]}.".startswith(f"{least}."), requirement
