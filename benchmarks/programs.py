@@ -57,13 +57,13 @@ def screen(config, precision, frames, videos, scans):
     return Program(run, arguments, (None, 0, 1, 1, 0), frames * videos * scans)
 
 
-def gradient(config, precision, frames, videos):
-    """On the pixels, of the summed response of one unit."""
+def gradient(config, precision, frames, videos, remat=True):
+    """On the pixels, of the summed response of one unit; without ``remat`` all is kept, and nothing computed twice."""
 
     def run(network, state, inputs):
         def total(stimulus):
             _, output = network.rollout(
-                state, inputs._replace(stimulus=stimulus), precision=precision, chunk_frames=frames
+                state, inputs._replace(stimulus=stimulus), precision=precision, chunk_frames=frames, remat=remat
             )
             return output.responses[..., 0].sum()
 
@@ -139,6 +139,7 @@ PROGRAMS = {
     "predict, 32 videos of 8 frames": lambda *a: predict(*a, frames=8, videos=32),
     "screen, 13 scans, 8 videos of 8 frames": lambda *a: screen(*a, frames=8, videos=8, scans=13),
     "gradient on pixels, 8 videos of 8 frames": lambda *a: gradient(*a, frames=8, videos=8),
+    "gradient that keeps all, 8 videos of 8 frames": lambda *a: gradient(*a, frames=8, videos=8, remat=False),
     "synthesis step, 32 targets of 30 frames": lambda *a: synthesis_step(*a, frames=30, targets=32),
     "training, released recipe, 4 windows of 30 frames": lambda *a: train(*a, frames=30, videos=4),
     "training, every parameter, 4 windows of 30 frames": lambda *a: train(*a, frames=30, videos=4, everything=True),
