@@ -133,7 +133,7 @@ def test_protocols_go_to_other_processes(display, results, name):
 def test_bad_protocols(twin, display):
     for make, message in (
         (lambda: protocols.direction_tuning(display, stimulus="bars"), "stimulus is 'bars'"),
-        (lambda: protocols.direction_tuning(display, movies=0), "movies is empty"),
+        (lambda: protocols.direction_tuning(display, movies=0), "movies is 0"),
         (lambda: protocols.frequency_tuning(display), "spatial_frequency is 0.16 cycles/deg"),
         (lambda: protocols.size_tuning(display, center=(200, 0)), "nothing of this aperture is on the monitor"),
         (lambda: protocols.direction_tuning(Display.of(), movies=1).run(twin), "made for 144 x 256 pixels, and Twin"),
@@ -143,7 +143,7 @@ def test_bad_protocols(twin, display):
             make()
     with pytest.raises(ValueError, match="burn-in"):
         physiology.Protocol(
-            "early", display, [lambda: stimuli.gratings(display, spatial_frequencies=[0.02], off_s=0)], None
+            "early", display, [lambda: stimuli.gratings(display, spatial_frequencies=[0.02], off_s=0)], print
         )
 
 

@@ -513,7 +513,7 @@ def test_bad_input(twin):
     for make, message in (
         (lambda: synthesis.excitation(0), "temperature is 0"),
         (lambda: synthesis.low_rank(6, *SIZE, rank=7), "rank is 7"),
-        (lambda: synthesis.nlm(0, *SIZE), "at least 1 of each"),
+        (lambda: synthesis.nlm(0, *SIZE), "num_frames is 0; expected a positive integer"),
         (lambda: synthesis.nlm(6, *SIZE, start="gray"), "start is 'gray'"),
         (lambda: synthesis.normalised(synthesis.nlm(6, *SIZE), contrast=2), "contrast is 2"),
         (lambda: synthesis.drifting_gabor(Display.in_pixels(*SIZE), 6, speed=1), "start has \\['speed'\\]"),

@@ -71,6 +71,18 @@ def number(name: str, value: Any, least: float = -math.inf, above: float = -math
     return found
 
 
+def fraction(name: str, value: Any) -> float:
+    """A number between 0 and 1, which is neither of them.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    found = number(name, value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} is {shown(value)}; expected a number above 0 and below 1.")
+    return found
+
+
 def is_number(value: Any) -> bool:
     """Whether something is an integer or a float, of Python or NumPy."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, NO_NUMBERS)
@@ -105,24 +117,41 @@ def sequence(name: str, values: Any, of: str, empty: bool = False) -> list[Any]:
     return found
 
 
-def array(
-    name: str, values: Any, of: str, axes: Collection[int], least: float = -math.inf, most: float = math.inf
-) -> Any:
-    """Finite numbers in an array of so many axes, none of them empty; of what is being traced, the values may be any.
+def numeric(name: str, values: Any, of: str, kinds: str = "iuf") -> Any:
+    """An array of numbers, whose dtype is of these kinds of NumPy's; what is being traced stays as it is.
 
     Raises:
-        TypeError: there are no numbers. ValueError: the shape is another one, or a value is out of range.
+        TypeError: it is something else.
     """
-    is_traced = isinstance(values, jax.core.Tracer)
     try:
-        found = values if is_traced else np.asarray(values)
-    except (TypeError, ValueError) as error:  # of several lengths
+        found = values if isinstance(values, jax.core.Tracer) else np.asarray(values)
+    except (TypeError, ValueError) as error:  # such as lists of several lengths
         raise TypeError(f"{name} is {shown(values)}; expected {of}.") from error
-    if found.dtype.kind not in "iuf" and not jnp.issubdtype(found.dtype, jnp.floating):  # such as bfloat16
-        raise TypeError(f"{name} is {shown(values)}; expected {of}.")
+    if found.dtype.kind not in kinds and not jnp.issubdtype(found.dtype, jnp.floating):  # such as bfloat16
+        raise TypeError(f"{name} is {shown(values)}, of the dtype {found.dtype}; expected {of}.")
+    return found
+
+
+def array(
+    name: str,
+    values: Any,
+    of: str,
+    axes: Collection[int],
+    least: float = -math.inf,
+    most: float = math.inf,
+    kinds: str = "iuf",
+) -> Any:
+    """Finite numbers in an array with so many axes, and not empty; of what is being traced only the shape counts.
+
+    Raises:
+        TypeError: it holds no numbers. ValueError: it has another shape, or a value is out of range.
+    """
+    found = numeric(name, values, of, kinds)
     if found.ndim not in axes or not found.size:
         raise ValueError(f"{name} has the shape {list(found.shape)}; expected {of}.")
-    if not is_traced and not (np.isfinite(found) & (found >= least) & (found <= most)).all():
+    if isinstance(found, jax.core.Tracer):
+        return found
+    if not (np.isfinite(found) & (found >= least) & (found <= most)).all():
         raise ValueError(f"{name} has values from {found.min()!s} to {found.max()!s}; expected {of}.")
     return found
 
@@ -157,6 +186,17 @@ def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {shown(value)}; expected True or False.")
     return bool(value)
+
+
+def text(name: str, value: Any) -> str:
+    """Text, which may be empty.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {shown(value)}; expected text.")
+    return value
 
 
 def one_of(name: str, value: Any, choices: Collection[str]) -> str:

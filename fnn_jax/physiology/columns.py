@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.checks import one_of, shown
+from fnn_jax.common.checks import boolean, one_of, point, shown, text
 from fnn_jax.common.figures import HIGHLIGHT, MAIN, REFERENCE, style
 from fnn_jax.physiology.result import Result
 
@@ -59,12 +59,23 @@ KNOWN = {
 
 
 def column_of(column: Any) -> Column:
-    """What is known of the column of this name, or the column itself."""
+    """What is known of the column of this name, or the column itself.
+
+    Raises:
+        TypeError, ValueError: it is something else, or one of its fields is.
+    """
     if isinstance(column, str):
         return KNOWN.get(column, Column(column))
     if not isinstance(column, Column):
         raise TypeError(f"summary has {shown(column)}; expected names of columns, or Column(name, label).")
+    text("name", column.name)
+    text("label", column.label)
     one_of("scale", column.scale, SCALES)
+    if column.limits is not None:
+        low, high = point("limits", column.limits)
+        if low >= high:
+            raise ValueError(f"limits is {shown(column.limits)}; expected the lower one first.")
+    boolean("fitted", column.fitted)
     return column
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.checks import one_of, shown
+from fnn_jax.common.checks import one_of, shown, text
 from fnn_jax.common.figures import DATA
 from fnn_jax.physiology.result import Result
 
@@ -34,6 +34,7 @@ def checked_panel(panel: Any) -> Panel:
     """
     if not isinstance(panel, Panel) or not callable(panel.draw):
         raise TypeError(f"panels has {shown(panel)}; expected Panel(title, draw).")
+    text("title", panel.title)
     one_of("kind", panel.kind, KINDS)
     return panel
 

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 import xarray
 
-from fnn_jax.common.checks import sequence
+from fnn_jax.common.checks import boolean, sequence, shown, text
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology.columns import Column, column_of
 from fnn_jax.physiology.panels import Panel, checked_panel
 from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.screen import Screen, Stimulus
-from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.movie import Movie, frame_spans
 from fnn_jax.twin.twin import Twin
 
@@ -37,6 +37,10 @@ class Protocol:
             default all numbers.
         best_by: the column that is largest for the units of which ``fnn-jax tune`` draws pages; default how much their
             responses differ.
+
+    Raises:
+        TypeError, ValueError: an argument is something else; movies have different numbers of intervals, or one that
+            begins within the burn-in.
     """
 
     def __init__(
@@ -51,16 +55,20 @@ class Protocol:
         summary: Sequence[str | Column] = (),
         best_by: str | None = None,
     ):
-        self.name, self.display, self._make, self._measure = name, display, list(movies), measure
-        self.every_frame = every_frame
+        require_display(display)
+        self.name, self.display = text("name", name), display
+        self._make = sequence("movies", movies, "functions that make movies")
+        if not callable(measure):
+            raise TypeError(f"measure is {shown(measure)}; expected a function of the protocol and responses.")
+        self._measure, self.every_frame = measure, boolean("every_frame", every_frame)
         self.panels = tuple(map(checked_panel, sequence("panels", panels, "panels", empty=True)))
         self.summary = tuple(map(column_of, sequence("summary", summary, "names of columns", empty=True)))
-        self.best_by = best_by
-        if not self._make:
-            raise ValueError("movies is empty; expected at least one.")
+        self.best_by = None if best_by is None else text("best_by", best_by)
         tables, self._frames = [], []
         for number, make in enumerate(self._make):
-            movie = make()
+            movie = make() if callable(make) else None
+            if not isinstance(movie, Movie):
+                raise TypeError(f"movies has {shown(make)}; expected functions that make movies.")
             self._frames.append(movie.num_frames)
             tables.append(movie.intervals.assign(movie=number, interval=range(len(movie.intervals))))
         counts = {len(table) for table in tables}
@@ -69,7 +77,7 @@ class Protocol:
         self.conditions = pd.concat(tables, ignore_index=True)
         early = (frame_spans(self.conditions)[:, 0] < BURN_IN).any()
         if early and not every_frame:
-            raise ValueError(f"an interval begins within the first {BURN_IN} frames of its movie, the burn-in.")
+            raise ValueError(f"movies has an interval within the first {BURN_IN} frames of a movie, the burn-in.")
 
     def __repr__(self) -> str:
         seconds = self.num_frames / HZ

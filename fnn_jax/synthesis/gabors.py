@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.common.checks import fraction, integer, number
 from fnn_jax.common.rate import HZ
-from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.gratings import gabor
 from fnn_jax.synthesis.parameterisations import Parameterisation
 
@@ -19,7 +20,12 @@ def drifting_gabor(display: Display, num_frames: int, **start: float) -> Paramet
             the monitor, frequencies and sizes around 0.04 cycles per degree, 2 Hz and 12 degrees.
 
     Frequencies and sigma are learned as logarithms, contrast as a logit, and all so that steps of one size suit them.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
     """
+    require_display(display)
+    integer("num_frames", num_frames)
     across, down = display.extent
     scales = {"direction": 60.0, "phase": 60.0, "x": across / 8, "y": down / 8}
     if display.unit == "deg":
@@ -30,6 +36,11 @@ def drifting_gabor(display: Display, num_frames: int, **start: float) -> Paramet
     unknown = set(start) - set(names)
     if unknown:
         raise ValueError(f"start has {sorted(unknown)}; expected {names}.")
+    for name, value in start.items():
+        if name == "contrast":
+            fraction(name, value)
+        else:
+            number(name, value, **({"above": 0} if name in typical else {}))
 
     def init(key):
         draws = dict(zip(names, jax.random.normal(key, (len(names),)), strict=True))

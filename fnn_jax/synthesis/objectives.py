@@ -11,8 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn_jax.common.checks import number
+from fnn_jax.common import checks
+from fnn_jax.common.checks import integer, number, shown
 from fnn_jax.model.readout import poisson_loss
+
+ENTRIES = "arrays with an entry for each target"
 
 
 class Seen(NamedTuple):
@@ -40,6 +43,9 @@ def excitation(temperature: float = 0.1) -> Objective:
     -temperature)``.
 
     With several units, a higher temperature cares more for those that respond least.
+
+    Raises:
+        TypeError, ValueError: temperature is no number above 0.
     """
     temperature = number("temperature", temperature, above=0)
 
@@ -59,7 +65,12 @@ def mean_excitation() -> Objective:
 
 
 def soft_minimum(sharpness: float = 5.0) -> Objective:
-    """Excites the unit of a target that responds least: minus the soft minimum of log-mean responses over units."""
+    """Excites the unit of a target that responds least: minus the soft minimum of log-mean responses over units.
+
+    Raises:
+        TypeError, ValueError: sharpness is no number above 0.
+    """
+    number("sharpness", sharpness, above=0)
 
     def loss(seen, _):
         levels = jnp.log(seen.responses.mean((0, 1)) + 1e-6)
@@ -74,10 +85,15 @@ def inhibition() -> Objective:
 
 
 def contrast(first: int) -> Objective:
-    """Excites the first ``first`` units of a target, and none of the others: the difference of mean log responses."""
+    """Excites the first ``first`` units of a target, and none of the others: the difference of mean log responses.
+
+    Raises:
+        TypeError, ValueError: first is no positive integer; and, once the targets are known, not less than their units.
+    """
+    integer("first", first)
 
     def loss(seen, _):
-        if not 0 < first < seen.readout.shape[-1]:
+        if first >= seen.readout.shape[-1]:
             raise ValueError(
                 f"first is {first}; expected 1 to {seen.readout.shape[-1] - 1}, with units in both groups."
             )
@@ -91,9 +107,12 @@ def pattern(patterns: Any) -> Objective:
 
     Args:
         patterns: ``[target, unit]``, at least two units.
+
+    Raises:
+        TypeError, ValueError: patterns is something else, or not finite.
     """
-    patterns = jnp.asarray(patterns, jnp.float32)
-    if patterns.ndim != 2 or patterns.shape[1] < 2:
+    patterns = jnp.asarray(checks.array("patterns", patterns, "finite numbers [target, unit]", {2}), jnp.float32)
+    if patterns.shape[1] < 2:
         raise ValueError(f"patterns has the shape {list(patterns.shape)}; expected [target, unit], at least two units.")
 
     def loss(seen, wanted):
@@ -113,10 +132,12 @@ def reconstruction(recorded: Any) -> Objective:
 
     Args:
         recorded: ``[target, T, trial, unit]``, with the frames of the burn-in, recorded or predicted.
+
+    Raises:
+        TypeError, ValueError: recorded is something else, or not finite.
     """
+    recorded = checks.array("recorded", recorded, "finite numbers [target, T, trial, unit]", {4})
     recorded = jnp.asarray(recorded, jnp.float32)
-    if recorded.ndim != 4:
-        raise ValueError(f"recorded has the shape {list(recorded.shape)}; expected [target, T, trial, unit].")
 
     def loss(seen, wanted):
         wanted = wanted[len(wanted) - len(seen.readout) :]
@@ -139,18 +160,36 @@ def feature(name: str, channel: int, *, stream: int | None = None, position: Seq
     Args:
         name: of a feature, such as ``"feedforward.block1"`` or ``"core"``; channels come last.
         stream: one stream; default the mean over streams. position: (row, column) in the map.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or negative; and, once the network is known, beyond it.
     """
+    checks.text("name", name)
+    integer("channel", channel, 0)
+    if stream is not None:
+        integer("stream", stream, 0)
+    if position is not None:
+        position = checks.numbers("position", position)
+        for index, each in enumerate(position):
+            integer(f"position[{index}]", each, 0)
+        if len(position) != 2:
+            raise ValueError(f"position is {shown(position)}; expected two integers, (row, column).")
 
     def loss(seen, _):
         values = seen.features[name]  # [T, trial, stream, ..., channel]; the retina has no streams
-        if not 0 <= channel < values.shape[-1]:
+        if channel >= values.shape[-1]:
             raise ValueError(f"channel is {channel}; {name} has {values.shape[-1]}, counted from 0.")
         values = values[..., channel]
+        is_map = values.ndim == (4 if name == "retina" else 5)
         if name != "retina" and stream is not None:
+            if stream >= values.shape[2]:
+                raise ValueError(f"stream is {stream}; {name} has {values.shape[2]} here, counted from 0.")
             values = values[:, :, stream]
         if position is not None:
+            if not is_map:
+                raise ValueError(f"position is {tuple(position)}; {name} is no map, and has no positions.")
             height, width = values.shape[-2:]
-            if not (0 <= position[0] < height and 0 <= position[1] < width):
+            if position[0] >= height or position[1] >= width:
                 raise ValueError(f"position is {tuple(position)}; {name} has {height} rows and {width} columns.")
             values = values[..., position[0], position[1]]
         return -values.mean()
@@ -162,10 +201,21 @@ def custom(loss: Callable[..., jax.Array], features: Sequence[str] = (), data: A
     """A function of ``Seen`` and a target's data; see ``Objective``.
 
     ``data`` are arrays with an entry for each target, of any shape, or a tree of such arrays.
+
+    Raises:
+        TypeError, ValueError: loss is no function, features no names, or data no arrays.
     """
     if not callable(loss):
         raise TypeError(f"loss is {type(loss).__name__}; expected a function of Seen and a target's data.")
-    return Objective(loss, (features,) if isinstance(features, str) else tuple(features), data)
+    if isinstance(features, str):
+        features = (features,)
+    names = checks.sequence("features", features, "names of features", empty=True)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"features is {shown(features)}; expected names of features, such as ['core'].")
+    for leaf in jax.tree.leaves(data):
+        if not checks.numeric("data", leaf, ENTRIES, "biufc").ndim:
+            raise ValueError(f"data holds {shown(leaf)}; expected {ENTRIES}.")
+    return Objective(loss, tuple(names), data)
 
 
 def _correlation(first: jax.Array, second: jax.Array) -> jax.Array:

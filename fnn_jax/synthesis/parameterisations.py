@@ -11,6 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.common import checks
+from fnn_jax.common.checks import boolean, fraction, integer, number, one_of, shown
+from fnn_jax.stimuli.movie import TIE
+
 EPS = 1e-12
 
 
@@ -49,10 +53,15 @@ def nlm(
         static: one image for all frames, whose gradient is the mean over frames.
         learn_gain: whether gain and bias are parameters, too, as released. (There they move n times more slowly; an
             optimiser that scales its steps, such as Adam, raises the contrast to black and white at once.)
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
     """
     _check_size(num_frames, height, width)
-    if start not in ("noise", "zeros"):
-        raise ValueError(f"start is {start!r}; expected 'noise' or 'zeros'.")
+    one_of("start", start, ("noise", "zeros"))
+    number("gain", gain)
+    boolean("static", static)
+    boolean("learn_gain", learn_gain)
     shape = (1 if static else num_frames, height, width)
 
     def init(key):
@@ -75,8 +84,14 @@ def nlm(
 
 
 def pixels(num_frames: int, height: int, width: int, *, start: float = 0.5, noise: float = 0.05) -> Parameterisation:
-    """The pixels themselves, kept in [0, 1] after each step; at first ``start`` and normal noise of this deviation."""
+    """The pixels themselves, kept in [0, 1] after each step; at first ``start`` and normal noise of this deviation.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
+    """
     _check_size(num_frames, height, width)
+    number("start", start, 0, most=1)
+    number("noise", noise, 0)
 
     def init(key):
         return jnp.clip(start + noise * jax.random.normal(key, (num_frames, height, width)), 0, 1)
@@ -98,8 +113,16 @@ def fourier(
     Args:
         contrast: standard deviation of the frames at the start, before they are squashed to [0, 1].
         phases_only: the amplitudes stay as they are, and only phases are learned.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
     """
     _check_size(num_frames, height, width)
+    number("exponent", exponent)
+    number("contrast", contrast, above=0)
+    boolean("phases_only", phases_only)
+    if num_frames == height == width == 1:
+        raise ValueError("num_frames, height and width are 1; expected more of one: a pixel has no spectrum.")
     shape = (num_frames, height, width)
     time, down, across = np.meshgrid(
         *(np.fft.fftfreq(n) * n for n in shape[:2]), np.arange(width // 2 + 1), indexing="ij"
@@ -133,10 +156,14 @@ def fourier(
 
 
 def low_rank(num_frames: int, height: int, width: int, *, rank: int = 4, contrast: float = 0.1) -> Parameterisation:
-    """A sum of ``rank`` products of a time course and an image, squashed to [0, 1]."""
+    """A sum of ``rank`` products of a time course and an image, squashed to [0, 1].
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
+    """
     _check_size(num_frames, height, width)
-    if not 1 <= rank <= num_frames:
-        raise ValueError(f"rank is {rank}; expected 1 to {num_frames}, the number of frames.")
+    integer("rank", rank, 1, int(num_frames))
+    number("contrast", contrast, above=0)
 
     def init(key):
         time, space = jax.random.split(key)
@@ -156,12 +183,20 @@ def masked(inner: Parameterisation, mask: Any, outside: Any = 0.5) -> Parameteri
 
     Args:
         mask: ``[H, W]`` or ``[T, H, W]``, 1 inside and 0 outside; ``stimuli.aperture`` makes discs and rings.
+
+    Raises:
+        TypeError, ValueError: an argument is something else; and, once frames are made, of another size than these.
     """
-    mask = jnp.asarray(mask, jnp.float32)
-    outside = jnp.asarray(_levels(outside), jnp.float32)
+    _check_inner(inner)
+    expected = "[H, W] or [T, H, W], 1 inside and 0 outside"
+    mask = jnp.asarray(checks.array("mask", mask, expected, {2, 3}, -TIE, 1 + TIE, kinds="biuf"), jnp.float32)
+    outside = _levels("outside", outside, "a level, [H, W] or [T, H, W]", {0, 2, 3})
 
     def frames(parameters):
         inside = inner.frames(parameters)
+        for name, each in (("mask", mask), ("outside", outside)):
+            if any(size not in (1, of) for size, of in zip(each.shape[::-1], inside.shape[::-1], strict=False)):
+                raise ValueError(f"{name} has the shape {list(each.shape)}; the frames are {list(inside.shape)}.")
         weight, rest = (jnp.broadcast_to(each, inside.shape) for each in (_with_time(mask), _with_time(outside)))
         return weight * inside + (1 - weight) * rest
 
@@ -169,11 +204,22 @@ def masked(inner: Parameterisation, mask: Any, outside: Any = 0.5) -> Parameteri
 
 
 def between(inner: Parameterisation, before: Any = None, after: Any = None) -> Parameterisation:
-    """Fixed frames, ``[T, H, W]``, before and after those that are learned."""
-    fixed = [None if each is None else jnp.asarray(_levels(each), jnp.float32) for each in (before, after)]
+    """Fixed frames, ``[T, H, W]``, before and after those that are learned.
+
+    Raises:
+        TypeError, ValueError: an argument is something else; and, once frames are made, of another size than these.
+    """
+    _check_inner(inner)
+    given = {"before": before, "after": after}
+    fixed = {name: _levels(name, each, "[T, H, W]", {3}) for name, each in given.items() if each is not None}
 
     def frames(parameters):
-        return jnp.concatenate([each for each in (fixed[0], inner.frames(parameters), fixed[1]) if each is not None])
+        learned = inner.frames(parameters)
+        for name, each in fixed.items():
+            if each.shape[1:] != learned.shape[1:]:
+                raise ValueError(f"{name} has the shape {list(each.shape)}; the frames are {list(learned.shape)}.")
+        parts = (fixed.get("before"), learned, fixed.get("after"))
+        return jnp.concatenate([each for each in parts if each is not None])
 
     return inner._replace(frames=frames)
 
@@ -184,11 +230,15 @@ def normalised(
     """The whole stimulus at a fixed mean luminance, or a fixed root-mean-square contrast, in [0, 1], or both.
 
     Values that leave [0, 1] are cut off, so a high contrast is not quite reached.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or out of range.
     """
-    if mean is not None and not 0 < mean < 1:
-        raise ValueError(f"mean is {mean}; expected between 0 and 1, or None.")
-    if contrast is not None and not 0 < contrast <= 0.5:
-        raise ValueError(f"contrast is {contrast}; expected a standard deviation, above 0 and at most 0.5, or None.")
+    _check_inner(inner)
+    if mean is not None:
+        fraction("mean", mean)
+    if contrast is not None:
+        number("contrast", contrast, above=0, most=0.5)
 
     def frames(parameters):
         shown = inner.frames(parameters)
@@ -222,9 +272,13 @@ def _repeated(image: jax.Array, num_frames: int) -> jax.Array:
     return _mean_gradient(image, jnp.zeros((num_frames, *image.shape[1:]), image.dtype))
 
 
-def _levels(values: Any) -> np.ndarray:
-    values = np.asarray(values)
-    return values / 255 if values.dtype == np.uint8 else values
+def _levels(name: str, values: Any, of: str, axes: set[int]) -> jax.Array:
+    of = f"{of}, in uint8 or floats in [0, 1]"
+    found = checks.array(name, values, of, axes)
+    if found.ndim and found.dtype != np.uint8 and found.dtype.kind in "iu":
+        raise TypeError(f"{name} has the dtype {found.dtype}; expected {of}.")
+    levels = found / 255 if found.dtype == np.uint8 else found
+    return jnp.asarray(checks.array(name, levels, of, axes, -TIE, 1 + TIE), jnp.float32)
 
 
 def _with_time(array: jax.Array) -> jax.Array:
@@ -232,5 +286,10 @@ def _with_time(array: jax.Array) -> jax.Array:
 
 
 def _check_size(num_frames: int, height: int, width: int) -> None:
-    if min(num_frames, height, width) < 1:
-        raise ValueError(f"the stimulus has {num_frames} frames of {height} x {width}; expected at least 1 of each.")
+    for name, size in (("num_frames", num_frames), ("height", height), ("width", width)):
+        integer(name, size)
+
+
+def _check_inner(inner: Any) -> None:
+    if not isinstance(inner, Parameterisation):
+        raise TypeError(f"inner is {shown(inner)}; expected a parameterisation, such as nlm(30, 144, 256).")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.twin.twin import Twin
 
 
@@ -12,8 +12,11 @@ def readout_center(twin: Twin, display: Display) -> tuple[float, float]:
     Units that look beyond the monitor do not count.
 
     Raises:
-        ValueError: all of them do.
+        TypeError: an argument is something else. ValueError: all units look beyond the monitor.
     """
+    if not isinstance(twin, Twin):
+        raise TypeError(f"twin is {type(twin).__name__}; expected Twin, such as Twin.load(folder).")
+    require_display(display)
     places = twin.readout_locations(y="down")[["monitor_x", "monitor_y_down"]].to_numpy(float)
     places = places[(np.abs(places) < 1).all(1)]
     if not len(places):

@@ -27,12 +27,15 @@ def contrast_tuning(
     """Tuning for contrast at each unit's preferred direction, with the fit of ``curves.naka_rushton``.
 
     Curves are ``[contrast, unit]``.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
     shown = {
         "directions": directions,
         "contrasts": contrasts,
-        "spatial_frequencies": (spatial_frequency,),
-        "temporal_frequencies": (temporal_frequency,),
+        "spatial_frequency": spatial_frequency,
+        "temporal_frequency": temporal_frequency,
     }
     return Protocol(
         "contrast",

@@ -5,15 +5,21 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common import checks
+from fnn_jax.common.checks import integer, number, one_of
 from fnn_jax.common.figures import DATA, MAIN
+from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import tuning
 from fnn_jax.physiology.panels import Panel, top_of
-from fnn_jax.physiology.protocol import Protocol
+from fnn_jax.physiology.protocol import BURN_IN, Protocol
 from fnn_jax.physiology.protocols.gratings import one_grating_a_movie
 from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.physiology.von_mises import PARAMETERS, direction_selectivity, von_mises_curve
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.monet import monet2
+from fnn_jax.stimuli.movie import frames_in
+
+ORI_FRACTION = 0.4  # of each period of Monet2 in which a direction is on
 
 
 def direction_tuning(
@@ -37,18 +43,30 @@ def direction_tuning(
 
     Curves are ``[direction, unit]``. With several movies the table has ``p_direction``, a permutation test of gDSI over
     single intervals.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
+    one_of("stimulus", stimulus, ("monet2", "gratings"))
+    directions, seed = integer("directions", directions), checks.seed("seed", seed)
+    integer("movies", movies)
+    frames = frames_in(duration_s)
+    frames_in(on_s, "on_s")
+    number("spatial_frequency", spatial_frequency, 0)
+    number("temporal_frequency", temporal_frequency, -HZ / 2, most=HZ / 2)
     if stimulus == "monet2":
-        make = [
-            functools.partial(monet2, display, directions=directions, duration_s=duration_s, seed=seed + number)
-            for number in range(movies)
-        ]
-    elif stimulus == "gratings":
-        shown = {"spatial_frequencies": (spatial_frequency,), "temporal_frequencies": (temporal_frequency,)}
+        if (1 - ORI_FRACTION) / 2 * frames / directions <= BURN_IN - 1:
+            least_s = 2 / (1 - ORI_FRACTION) * BURN_IN / HZ * directions
+            raise ValueError(
+                f"duration_s is {duration_s}; expected at least {least_s:.3g} s for {directions} directions, of which "
+                f"the first comes after the burn-in, {BURN_IN} frames."
+            )
+        options: dict[str, Any] = {"directions": directions, "ori_fraction": ORI_FRACTION, "duration_s": duration_s}
+        make = [functools.partial(monet2, display, **options, seed=seed + number) for number in range(movies)]
+    else:
+        shown = {"spatial_frequency": spatial_frequency, "temporal_frequency": temporal_frequency}
         conditions = {"directions": tuple(np.arange(directions) * 360 / directions), **shown}
         make = one_grating_a_movie(display, conditions, on_s)
-    else:
-        raise ValueError(f"stimulus is {stimulus!r}; expected 'monet2' or 'gratings'.")
     return Protocol(
         "direction",
         display,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common import checks
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import receptive_fields
 from fnn_jax.physiology.field_panels import draw_field, draw_gaussian
@@ -33,7 +34,14 @@ def dot_receptive_field(
 
     The table has, of ``on``, ``off`` and ``both``: the fitted Gaussian (``on_x``, ``on_y``, ``on_sigma_major`` ...) and
     ``on_ssi``, the spatial spread index. Fields are ``[unit, height, width]``: spike-triggered averages.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
+    if positions is not None:
+        positions = checks.sequence("positions", positions, "points (x, y)")
+    seed = checks.seed("seed", seed)
+    checks.integer("repeats", repeats)
     make = functools.partial(_movie, display, positions, sigma=sigma, on_s=on_s)
     return Protocol(
         "dots",

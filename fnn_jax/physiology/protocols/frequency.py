@@ -28,6 +28,9 @@ def frequency_tuning(
     The table has ``pref_direction`` (degrees, of the largest response), and of the responses there: ``pref_sf`` and
     ``pref_tf`` (largest mean over the other frequency), fits over both (``sf_...``, ``tf_...``: a Gaussian over
     octaves, with at least four frequencies), and ``separability``. Curves are ``[spatial, temporal, unit]``.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
     shown = {
         "directions": directions,

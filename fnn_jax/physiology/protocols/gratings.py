@@ -1,12 +1,14 @@
 """What the protocols with gratings share: one condition a movie, and each unit at its preferred direction."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.checks import number, numbers
+from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import tuning
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.stimuli.display import Display
@@ -15,14 +17,33 @@ from fnn_jax.stimuli.movie import Movie
 
 DIRECTIONS = tuple(float(direction) for direction in range(0, 360, 45))
 OFF_S = 0.5
+LIMITS: dict[str, dict[str, float]] = {
+    "directions": {"least": -360, "most": 360},
+    "spatial_frequencies": {"least": 0},
+    "temporal_frequencies": {"least": -HZ / 2, "most": HZ / 2},
+    "contrasts": {"least": 0, "most": 1},
+    "diameters": {"above": 0},
+}
+SINGLE = {"spatial_frequency": "spatial_frequencies", "temporal_frequency": "temporal_frequencies"}
 
 
 def one_grating_a_movie(
-    display: Display, values: Mapping[str, Sequence[Any]], on_s: float, **shared: Any
+    display: Display, values: Mapping[str, Any], on_s: float, **shared: Any
 ) -> list[Callable[[], Movie]]:
-    """Every combination as a movie of its own."""
+    """Every combination as a movie of its own; values are those of a protocol's arguments, by name.
+
+    Raises:
+        TypeError, ValueError: one of them is of another kind, or out of range.
+    """
+    several = {}
+    for name, given in values.items():
+        if name in SINGLE:
+            number(name, given, **LIMITS[SINGLE[name]])
+            several[SINGLE[name]] = [given]
+        else:
+            several[name] = numbers(name, given, **LIMITS[name])
     movies: list[Callable[[], Movie]] = []
-    for condition in combinations(values):
+    for condition in combinations(several):
         single: dict[str, Any] = {name: (value,) for name, value in condition.items()}
         movies.append(functools.partial(gratings, display, **single, on_s=on_s, off_s=OFF_S, **shared))
     return movies

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common import checks
+from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import receptive_fields
 from fnn_jax.physiology.field_panels import draw_field, draw_gaussian
 from fnn_jax.physiology.panels import Panel
-from fnn_jax.physiology.protocol import Protocol
+from fnn_jax.physiology.protocol import BURN_IN, Protocol
 from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.movie import frames_in
 from fnn_jax.stimuli.noise import white_noise
 
 
@@ -29,7 +32,15 @@ def noise_receptive_field(
 
     The table has ``best_lag`` (frames before the response at which the field varies most over space) and the Gaussian
     fitted to the field there. ``field`` is ``[unit, lag, rows, columns]``, one value to a check.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
+    frames, seed = frames_in(duration_s), checks.seed("seed", seed)
+    if frames <= BURN_IN:
+        raise ValueError(f"duration_s is {duration_s}; expected more than {BURN_IN / HZ:.3g} s, the burn-in.")
+    lags = checks.integer("lags", lags, 1, frames)
+    checks.integer("movies", movies)
     make = functools.partial(white_noise, display, check=check, rate_hz=rate_hz, duration_s=duration_s)
     return Protocol(
         "noise",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.checks import point
 from fnn_jax.physiology import curves
 from fnn_jax.physiology.panels import Panel, draw_curve
 from fnn_jax.physiology.protocol import Protocol
@@ -28,12 +29,16 @@ def size_tuning(
 
     ``center`` should lie in the receptive fields of the units: ``readout_center`` gives their median. The table has
     ``pref_direction``, ``preferred_size`` and ``suppression``. Curves are ``[diameter, unit]``.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
+    point("center", center)
     shown = {
         "directions": directions,
         "diameters": diameters,
-        "spatial_frequencies": (spatial_frequency,),
-        "temporal_frequencies": (temporal_frequency,),
+        "spatial_frequency": spatial_frequency,
+        "temporal_frequency": temporal_frequency,
     }
     return Protocol(
         "size",

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.checks import number, numbers, point
 from fnn_jax.common.figures import MAIN
 from fnn_jax.physiology import curves, tuning
 from fnn_jax.physiology.panels import Panel, scale_responses
 from fnn_jax.physiology.protocol import Protocol
-from fnn_jax.physiology.protocols.gratings import DIRECTIONS, OFF_S
+from fnn_jax.physiology.protocols.gratings import DIRECTIONS, LIMITS, OFF_S
 from fnn_jax.physiology.result import Measured, Result
-from fnn_jax.stimuli.display import Display
+from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.gratings import center_surround, combinations
 from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
 
@@ -38,7 +39,19 @@ def surround_tuning(
     The table has ``pref_direction`` (of the centre alone) and, at it, the responses and ``iso_modulation``,
     ``cross_modulation``, ``opposite_modulation``: ``(both - center) / (both + center)``. Curves are ``[surround,
     unit]``.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
+    require_display(display)
+    point("center", center)
+    number("diameter", diameter, above=0)
+    number("gap", gap, 0)
+    if not (display.distance(center) > diameter / 2 + gap).any():
+        raise ValueError(
+            f"gap is {gap} and diameter {diameter}; expected less: nothing of the surround is on the monitor."
+        )
+    directions = numbers("directions", directions, **LIMITS["directions"])
     conditions = combinations({"direction": tuple(map(float, directions)), "surround": SURROUNDS})
     shared: dict[str, Any] = {
         "center": center,
@@ -60,7 +73,7 @@ def surround_tuning(
 
 
 def _movie(display: Display, shared: Mapping[str, Any], on_s: float, condition: Mapping[str, Any]) -> Movie:
-    show = functools.partial(_frames, display, shared, frames_in(on_s))
+    show = functools.partial(_frames, display, shared, frames_in(on_s, "on_s"))
     return one_after_another(display, [condition], show, on_s=on_s, off_s=OFF_S)
 
 
