@@ -425,5 +425,6 @@ def test_odd_ones_that_are_right(twin):
             stimuli.grating(PIXELS, direction=number, num_frames=np.int8(2)), expected, atol=1e-4
         )
     assert stimuli.gratings(PIXELS, directions=np.arange(0, 90, 45), repeats=np.int64(2)).num_frames == 4 * 90
+    assert stimuli.gratings(PIXELS, directions=jnp.array([0.0, 45.0])).num_frames == 2 * 90
     assert stimuli.flashes(PIXELS, (each for each in (0, 1))).num_frames == 120
     assert Recipe.from_dict({"epochs": np.int32(20), "clip": np.inf, "train": {"readout"}}).train == ("readout",)

@@ -94,9 +94,7 @@ def numbers(name: str, values: Any, **limits: float) -> list[Any]:
     Raises:
         TypeError, ValueError: it is no sequence, it is empty, or one of them is no such number.
     """
-    if isinstance(values, set | frozenset):
-        raise TypeError(f"{name} is {shown(values)}, which has no order; expected numbers, in a list.")
-    found = sequence(name, values, "numbers")
+    found = ordered(name, values, "numbers")
     for index, value in enumerate(found):
         number(f"{name}[{index}]", value, **limits)
     return found
@@ -111,6 +109,8 @@ def sequence(name: str, values: Any, of: str, empty: bool = False) -> list[Any]:
     no_list = isinstance(values, str | bytes | Mapping) or getattr(values, "ndim", 1) == 0
     if no_list or not isinstance(values, Iterable):
         raise TypeError(f"{name} is {shown(values)}; expected {of}, in a list.")
+    if isinstance(values, jax.Array) and not isinstance(values, jax.core.Tracer):
+        values = np.asarray(values)  # whose items have a hash
     found = list(values)
     if not found and not empty:
         raise ValueError(f"{name} is empty; expected {of}.")
@@ -154,6 +154,17 @@ def array(
     if not (np.isfinite(found) & (found >= least) & (found <= most)).all():
         raise ValueError(f"{name} has values from {found.min()!s} to {found.max()!s}; expected {of}.")
     return found
+
+
+def ordered(name: str, values: Any, of: str) -> list[Any]:
+    """The items of a ``sequence`` whose order counts, at least one; a set has none.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if isinstance(values, set | frozenset):
+        raise TypeError(f"{name} is {shown(values)}, which has no order; expected {of}, in a list.")
+    return sequence(name, values, of)
 
 
 def point(name: str, value: Any) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from fnn_jax.common import checks
-from fnn_jax.common.checks import integer, number, numbers, one_of, sequence, shown
+from fnn_jax.common.checks import integer, number, numbers, one_of, ordered, shown
 from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.display import Display, namespace, require_display
 from fnn_jax.stimuli.movie import Movie, frames_in, one_after_another
@@ -195,7 +195,7 @@ def position(name: str, value: Any) -> tuple[Any, Any]:
     """
     if isinstance(value, jax.core.Tracer) and value.shape == (2,):
         return value[0], value[1]
-    found = sequence(name, value, "two numbers")
+    found = ordered(name, value, "two numbers")
     if len(found) != 2:
         raise ValueError(f"{name} is {shown(value)}; expected two numbers, (x, y).")
     for index, each in enumerate(found):
@@ -231,7 +231,7 @@ def gratings(
         shared: other arguments of ``grating``, for all of them.
     """
     require_display(display)
-    diameters = sequence("diameters", diameters, "numbers or None")
+    diameters = ordered("diameters", diameters, "numbers or None")
     for diameter in diameters:
         if diameter is not None:
             _require("diameters", diameter, above=0)
