@@ -139,8 +139,8 @@ def compiled(program, device: Device, count: int = 1):
     try:
         executable = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        # What is chosen untuned does not always compile; a device tries others, and takes a library's product.
-        if "output tile sizes" not in str(error):
+        # Untuned, some products find no code ("No supported config", "output tile sizes"); a device takes a library's.
+        if device.platform != "cuda" or "dot" not in str(error):
             raise
         executable = lowered.compile(compiler_options=options | {"xla_gpu_enable_triton_gemm": False})
     return executable, begun - start, time.perf_counter() - begun

@@ -12,7 +12,7 @@ from fnn_jax.demo import random_network
 from fnn_jax.model import formulation
 from fnn_jax.model.formulation import formulated
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import CHUNK_FRAMES, _chunk_length
+from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 
 FRAMES, BATCH = CHUNK_FRAMES, 2
 
@@ -114,7 +114,7 @@ def test_whole_chunks_and_a_remainder(network):
     ("frames", "length"), [(1, 1), (5, 5), (8, 8), (13, 13), (16, 16), (30, 15), (90, 15), (300, 12), (89, 16)]
 )
 def test_chunks_divide_the_frames_where_they_can(frames, length):
-    assert _chunk_length(frames) == length
+    assert chunk_length(frames) == length
 
 
 def test_a_batch_is_its_videos(network, rollout, whole):

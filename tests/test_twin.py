@@ -15,7 +15,7 @@ from disturbed import small
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
-from fnn_jax.model.network import CHUNK_FRAMES
+from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 from fnn_jax.twin import sizes
 from fnn_jax.twin import twin as twin_module
 from fnn_jax.twin.inputs import CheckedInputs
@@ -262,13 +262,15 @@ def test_sizes_are_what_the_compiler_counted():
     bytes_a_frame, looked_at = sizes.frame_bytes(NetworkConfig.microns(9941)), set()
     for key, row in table["rows"].items():
         device, program, _, count = key.split(" | ")
-        parsed = re.match(r"(predict|gradient on pixels), (\d+) videos? of (\d+) frames", program)
+        kinds = "predict|gradient on pixels|gradient that keeps all|synthesis step"
+        parsed = re.match(rf"({kinds}), (\d+) (?:videos?|targets) of (\d+) frames", program)
         if parsed and device in ("h100", "a100") and count == "1":
             part = sizes.FORWARD if parsed[1] == "predict" else sizes.GRADIENT
-            assumed = part * bytes_a_frame * int(parsed[2]) * int(parsed[3]) / 1e9
+            frames = chunk_length(int(parsed[3])) if parsed[1] == "synthesis step" else int(parsed[3])
+            assumed = part * bytes_a_frame * int(parsed[2]) * frames / 1e9
             assert row["temporaries_gb"] < assumed < 2 * row["temporaries_gb"], key
             looked_at.add(parsed[1])
-    assert looked_at == {"predict", "gradient on pixels"}
+    assert looked_at == set(kinds.split("|"))
 
 
 def test_fingerprint(network):

@@ -184,7 +184,7 @@ class Network(nnx.Module):
         if frames == 0:
             raise ValueError("inputs has no frames; expected at least one.")
         if chunk_frames is None:
-            chunk_frames = _chunk_length(frames)
+            chunk_frames = chunk_length(frames)
         elif chunk_frames is not frames:  # which may be a symbol, where programs are exported
             chunk_frames = integer("chunk_frames", chunk_frames)
 
@@ -335,7 +335,7 @@ def _map(function: Callable, arguments):
     return jax.vmap(function)(arguments)
 
 
-def _chunk_length(frames: int) -> int:
+def chunk_length(frames: int) -> int:
     """The length of equal chunks, or one that leaves a remainder, where that wastes the least."""
 
     def cost(length):

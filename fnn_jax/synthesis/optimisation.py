@@ -143,7 +143,9 @@ def synthesize(
     )
     if batch_size is None:
         videos = num_stimuli * behaviour[0].shape[1]
-        batch_size = max(1, sizes.gradient_batch(problem.config, devices[0], shape[0]) // videos) * len(devices)
+        batch_size = max(1, sizes.gradient_batch(problem.config, devices[0], shape[0], problem.remat) // videos) * len(
+            devices
+        )
     runner = Runner(problem, devices, min(batch_size, -(-len(units) // len(devices)) * len(devices)))
     record = {
         "twin": f"{twin.name} {twin.fingerprint()}",

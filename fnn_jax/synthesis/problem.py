@@ -92,6 +92,7 @@ class Problem:
         self.config = config
         if remat is None:
             remat = sizes.needs_remat(config, device, self.num_frames, num_stimuli * self.num_trials)
+        self.remat = remat
         self._options = {"periphery": periphery, "features": objective.features, "precision": precision, "remat": remat}
         named = named_parameters(twin.network)
         self._readout = {name: value for name, value in named.items() if unit_axis(name) is not None}

@@ -8,14 +8,15 @@ import jax
 
 from fnn_jax.common.checks import integer
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.network import CHUNK_FRAMES
+from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 
 CPU_BATCH = 4
 CPU_GRADIENTS = 8  # one after the other, so that their number matters little
 # Temporaries of a frame of one video, as a part of all its maps (``frame_bytes``): what the compiler of an H100 counted
-# for forward programs (0.21 to 0.24) and for gradients (1.24), and a little more; a test holds them to the table.
+# for forward programs (0.21 to 0.24) and for gradients (1.24; 1.46 in a synthesis), and a little more; a test holds them
+# to the table.
 FORWARD = 0.26
-GRADIENT = 1.35
+GRADIENT = 1.55
 MOST_FRAMES, MOST_VIDEOS = 32, 64
 PART_OF_MEMORY = 0.6  # of what the device may use; the rest is for weights, inputs and results
 UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say
@@ -54,13 +55,16 @@ def needs_remat(config: NetworkConfig, device: jax.Device, frames: int, videos: 
     return device.platform == "cpu" or kept > _memory(device)
 
 
-def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int) -> int:
-    """Videos whose gradients are computed together on one device: a power of two."""
+def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int, remat: bool) -> int:
+    """Videos of so many frames whose gradients are computed together on one device: a power of two.
+
+    With ``remat`` a chunk of them is in memory at a time, as long as ``Network.rollout`` makes it by itself.
+    """
     if device.platform == "cpu":
         return CPU_GRADIENTS
-    chunk = GRADIENT * CHUNK_FRAMES * frame_bytes(config)
+    kept = GRADIENT * (chunk_length(frames) if remat else frames) * frame_bytes(config)
     state = 4 * frames * (config.perspective.height * config.perspective.width * 4)
-    fit = max(1, int(_memory(device) // (chunk + state)))
+    fit = max(1, int(_memory(device) // (kept + state)))
     return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
 
 
