@@ -254,6 +254,10 @@ def test_sizes_come_from_the_memory_at_hand():
     assert (
         sizes.chunk_frames(config, device("gpu", 80), 1) == 32 and sizes.chunk_frames(config, device("gpu", 4), 64) == 8
     )
+    # 32 targets of 30 frames take 42 GB, in chunks of 15: rollouts choose these.
+    assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=True) == 32
+    assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=False) == 16
+    assert sizes.gradient_batch(config, device("gpu", 80), 8, remat=True) == 64
 
 
 def test_sizes_are_what_the_compiler_counted():
