@@ -143,9 +143,8 @@ def synthesize(
     )
     if batch_size is None:
         videos = num_stimuli * behaviour[0].shape[1]
-        batch_size = max(1, sizes.gradient_batch(problem.config, devices[0], shape[0], problem.remat) // videos) * len(
-            devices
-        )
+        at_once = sizes.gradient_batch(problem.config, devices[0], shape[0], problem.remat)
+        batch_size = max(1, at_once // videos) * len(devices)
     runner = Runner(problem, devices, min(batch_size, -(-len(units) // len(devices)) * len(devices)))
     record = {
         "twin": f"{twin.name} {twin.fingerprint()}",

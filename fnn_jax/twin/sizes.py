@@ -13,10 +13,10 @@ from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 CPU_BATCH = 4
 CPU_GRADIENTS = 8  # one after the other, so that their number matters little
 # Temporaries of a frame of one video, as a part of all its maps (``frame_bytes``): what the compiler of an H100 counted
-# for forward programs (0.21 to 0.24) and for gradients (1.24; 1.46 in a synthesis), and a little more; a test holds
+# for forward programs (0.21 to 0.24) and for gradients (1.24; 1.33 in a synthesis), and a little more; a test holds
 # them to the table.
 FORWARD = 0.26
-GRADIENT = 1.55
+GRADIENT = 1.4
 MOST_FRAMES, MOST_VIDEOS = 32, 64
 PART_OF_MEMORY = 0.6  # of what the device may use; the rest is for weights, inputs and results
 UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say
