@@ -69,9 +69,8 @@ def test_only_the_mean_over_streams_is_asked_of_others(network, formulation, pre
         *((array, P("videos", "streams")) for array in jax.tree.leaves(new_state[:2])),
     ]:
         assert array.sharding.is_equivalent_to(NamedSharding(mesh, spec), array.ndim)
-    tolerance = (
-        2e-2 if precision == "bfloat16" else 1e-4
-    )  # one digit less of an operand, where a sum differs in its last
+    # One digit less of an operand, where a sum differs in its last.
+    tolerance = 2e-2 if precision == "bfloat16" else 1e-4
     assert_same((new_state, output), run(network, inputs, state), tolerance)
 
 

@@ -43,7 +43,11 @@ def test_what_is_no_mesh_is_refused(network):
     check(network.shardings, "mesh", JUNK)
 
 
-def test_on_eight_devices():
+@pytest.mark.parametrize(
+    "tests", ["streams and one_axis or units and one_axis", pytest.param("", marks=pytest.mark.slow)]
+)
+def test_on_eight_devices(tests):
+    """All of them take a minute."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [
@@ -54,6 +58,7 @@ def test_on_eight_devices():
             "-p",
             "no:cacheprovider",
             Path(__file__).with_name("on_eight_devices.py"),
+            f"-k={tests}",
         ],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
