@@ -24,8 +24,8 @@ time.sleep(0.5)  # threads that go on after the refusal have time to say somethi
 
 
 @pytest.mark.parametrize(
-    "name", ["state/manifest.ocdbt", "state/d/*", "state/ocdbt.process_0/d/*", "_CHECKPOINT_METADATA"]
-)
+    "name", ["state/manifest.ocdbt", "state/d/*", "state/**/d/*", "_CHECKPOINT_METADATA"]
+)  # Orbax may leave files below state/ocdbt.process_0 that nothing refers to: damage there alone is harmless
 def test_a_refused_checkpoint_is_all_that_is_said(twin, tmp_path, name):
     """Tracebacks of event loops that were closed at the first error came after the refusal."""
     twin.save(tmp_path / "twin")
