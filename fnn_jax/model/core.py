@@ -12,9 +12,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from fnn_jax.model import wide
 from fnn_jax.model.alternatives.conv_lstm import ConvLstm
 from fnn_jax.model.alternatives.rvt import Rvt
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.formulation import formulation
 from fnn_jax.model.layers import Conv, dropout_mask, nonlinearity
 from fnn_jax.model.recurrent import CvtLstm, RecurrentNoise, State
 
@@ -219,18 +221,20 @@ class Core(nnx.Module):
         modulation: Float[Array, "streams time features"],
         noise: CoreNoise | None = None,
     ) -> tuple[CoreState, Float[Array, "streams time h w out_channels"], dict[str, Array]]:
-        """The same of a core whose parameters have a leading axis of streams, for GPUs.
+        """The same of a core whose parameters have a leading axis of streams, for GPUs and TPUs.
 
-        The feedforward parts go one by one, as dense convolutions: mapped over, they would become one convolution in
-        groups, for which neither GPUs nor the partition over several devices have good code.
+        On a GPU the feedforward parts go one by one, as dense convolutions: mapped over, they would become one
+        convolution in groups, for which neither GPUs nor the partition over several devices have good code. On a TPU
+        they go side by side in the channels; see ``wide``.
         """
         feedforward_noise, recurrent_noise = (None, None) if noise is None else noise
-        streams = [
-            jax.tree.map(lambda a: a[i], (self.feedforward, state.feedforward, feedforward_noise))  # noqa: B023
-            for i in range(modulation.shape[0])
-        ]
-        outputs = [feedforward(state, retina, noise) for feedforward, state, noise in streams]
-        feedforward_state, maps, features = jax.tree.map(lambda *arrays: jnp.stack(arrays), *outputs)
+        arguments = self.feedforward, state.feedforward, feedforward_noise
+        if formulation() == "tpu":
+            feedforward_state, maps, features = wide.all_streams(*arguments[:2], retina, feedforward_noise)
+        else:
+            streams = [jax.tree.map(lambda a: a[i], arguments) for i in range(modulation.shape[0])]  # noqa: B023
+            outputs = [feedforward(state, retina, noise) for feedforward, state, noise in streams]
+            feedforward_state, maps, features = jax.tree.map(lambda *arrays: jnp.stack(arrays), *outputs)
         features["feedforward"] = maps
         recurrent_state, maps, more = self.recurrent.all_streams(state.recurrent, maps, modulation, recurrent_noise)
         return CoreState(feedforward_state, recurrent_state), maps, features | more | {"core": maps}

@@ -273,7 +273,7 @@ class Network(nnx.Module):
             )
             positions = position(None if noise is None else noise.readout)
 
-            at_once = formulation() == "gpu"
+            at_once = formulation() in ("gpu", "tpu")
 
             def run(args):
                 """One stream; with ``at_once`` all of them, in arrays with a leading axis."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from fnn_jax.model import stacked
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.formulation import formulation
 from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
 from fnn_jax.model.layers import Conv, InterGroup, dropout_mask
 from fnn_jax.model.numerics import product
@@ -123,7 +124,7 @@ class Recurrent(nnx.Module):
         modulation: Float[Array, "streams time features"],
         noise: RecurrentNoise | None = None,
     ) -> tuple[State, Float[Array, "streams time height width out_channels"], dict[str, Array]]:
-        """The same of a module whose parameters have a leading axis of streams, for GPUs."""
+        """The same of a module whose parameters have a leading axis of streams, for GPUs and TPUs."""
         return jax.vmap(lambda stream, *args: stream(*args))(self, state, feedforward, modulation, noise)
 
 
@@ -198,7 +199,9 @@ class CvtLstm(Attention):
         return self.input_gate, self.forget_gate, self.candidate, self.output_gate
 
     def all_streams(self, state, feedforward, modulation, noise=None):
-        """See ``Recurrent.all_streams``; here the maps of all streams lie side by side, as ``stacked`` has them."""
+        """See ``Recurrent.all_streams``; on a GPU the maps of all streams lie side by side, as ``stacked`` has them."""
+        if formulation() == "tpu":  # which moves 204 MB a frame of a video mapped over, and 295 side by side
+            return super().all_streams(state, feedforward, modulation, noise)
         streams, _, height, width, _ = feedforward.shape
 
         def weights(stream):
