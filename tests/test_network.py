@@ -137,7 +137,9 @@ def test_vmap_over_videos_equals_a_batch(network, whole):
 
 @pytest.mark.parametrize("stream", [None, 1])
 def test_formulations_give_the_same(network, stream):
-    """Responses, every feature, the state, and gradients on pixels and parameters; with the draws of training."""
+    """Responses, every feature and the state, with the draws of training; of all streams, gradients on pixels and
+    parameters, too.
+    """
     inputs = frames_of(make_inputs(), 0, 3)
     noise = jax.random.key(1)
 
@@ -152,7 +154,8 @@ def test_formulations_give_the_same(network, stream):
                 )
             return output.responses.sum(), (state._replace(noise=None), output)
 
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(network, as_pixels(inputs.stimulus))
+        program = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True) if stream is None else loss
+        return jax.jit(program)(network, as_pixels(inputs.stimulus))
 
     plain = run("plain")
     for name in ("cpu", "gpu", "tpu"):

@@ -258,6 +258,9 @@ def test_sizes_come_from_the_memory_at_hand():
     assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=True) == 32
     assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=False) == 16
     assert sizes.gradient_batch(config, device("gpu", 80), 8, remat=True) == 64
+    # A TPU v5e has 16 GB, and takes more for the same.
+    assert sizes.batch_size(config, device("tpu", 16)) == 32
+    assert sizes.gradient_batch(config, device("tpu", 16), 8, remat=True) == 4
 
 
 def test_sizes_are_what_the_compiler_counted():
@@ -268,8 +271,9 @@ def test_sizes_are_what_the_compiler_counted():
         device, program, _, count = key.split(" | ")
         kinds = "predict|gradient on pixels|gradient that keeps all|synthesis step"
         parsed = re.match(rf"({kinds}), (\d+) (?:videos?|targets) of (\d+) frames", program)
-        if parsed and device in ("h100", "a100") and count == "1":
-            part = sizes.FORWARD if parsed[1] == "predict" else sizes.GRADIENT
+        if parsed and count == "1":
+            parts = sizes.FORWARD if parsed[1] == "predict" else sizes.GRADIENT
+            part = parts["gpu" if device in ("h100", "a100") else "tpu"]
             frames = chunk_length(int(parsed[3])) if parsed[1] == "synthesis step" else int(parsed[3])
             assumed = part * bytes_a_frame * int(parsed[2]) * frames / 1e9
             assert row["temporaries_gb"] < assumed < 2 * row["temporaries_gb"], key

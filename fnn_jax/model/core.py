@@ -77,18 +77,21 @@ class Block(nnx.Module):
         """The groups go through one by one: what is put together and split again costs as much as a convolution."""
         by_group = zip(*(layer.by_group() for layer in (*self.convs, *self.skips)), strict=True)
         splits = [jnp.split(array, self.groups, axis=-1) for array in (x, *state, *(masks or ()))]
-        states, outputs = [], []
-        for layers, (x, *arrays) in zip(by_group, zip(*splits, strict=True), strict=True):
-            depth = len(self.convs)
-            new, maps = self._group(layers[:depth], layers[depth:], arrays[:depth], x, arrays[depth:])
-            states.append(new)
-            outputs += maps
+        groups = list(zip(by_group, zip(*splits, strict=True), strict=True))
+        if formulation() == "tpu" and self.groups > 1:  # its compiler takes 5 seconds for each convolution
+            results = jax.lax.map(self._group, jax.tree.map(lambda *arrays: jnp.stack(arrays), *groups))
+            results = [jax.tree.map(lambda a: a[i], results) for i in range(self.groups)]  # noqa: B023
+        else:
+            results = [self._group(group) for group in groups]
+        states, outputs = zip(*results, strict=True)
         new_state = tuple(jnp.concatenate(parts, axis=-1) for parts in zip(*states, strict=True))
-        return new_state, jnp.concatenate(outputs, axis=-1)
+        return new_state, jnp.concatenate([maps for group in outputs for maps in group], axis=-1)
 
-    def _group(self, convs, skips, state, x, masks):
+    def _group(self, group):
         """New state of a group, and its input and the output of every layer, pooled."""
-        frames = x.shape[0]
+        layers, (x, *arrays) = group
+        frames, depth = x.shape[0], len(self.convs)
+        convs, skips, state, masks = layers[:depth], layers[depth:], arrays[:depth], arrays[depth:]
         outputs, activations, new_state = [x], [], []  # type: ignore[var-annotated]
         for layer, (conv, past) in enumerate(zip(convs, state, strict=True)):
             y = nonlinearity(self.nonlinearity, x)
@@ -107,7 +110,8 @@ class Block(nnx.Module):
 
 def _average_pool(x, size):
     time, height, width, channels = x.shape
-    x = jax.lax.optimization_barrier(x)  # else what leads to x is computed once more, here
+    if formulation() != "tpu":
+        x = jax.lax.optimization_barrier(x)  # else what leads to x is computed once more, here
     return x.reshape(time, height // size, size, width // size, size, channels).mean((2, 4))
 
 

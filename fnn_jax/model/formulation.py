@@ -4,7 +4,8 @@
   products of transformed frames; gradients by rules of our own, in layouts for which XLA has fast code.
 - ``"gpu"``: all videos at once; the feedforward part of each stream by itself, as dense convolutions, and the recurrent
   parts of all streams side by side, as one batched product each (``stacked``).
-- ``"tpu"``: all videos and streams mapped over at once, which its compiler is quicker with.
+- ``"tpu"``: all videos at once; the feedforward parts of all streams side by side in the channels (``wide``), groups
+  one after the other, which its compiler is quicker with.
 - ``"plain"``: the formulas as they stand, under JAX's own rules for derivatives. It is the reference of the others, and
   the one with derivatives in forward mode.
 

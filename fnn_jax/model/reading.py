@@ -14,6 +14,13 @@ def weighted_samples(
     weights: Float[Array, "units channels"],
 ) -> Float[Array, "time units"]:
     """Bilinear samples of the maps, one point for each unit, times the unit's weights, summed over channels."""
+    if formulation() == "tpu":  # the compiler writes what it gathers to memory: not of all frames at once
+
+        @jax.checkpoint
+        def read(frame):
+            return (sample_bilinear(frame[None], points, "edge")[0] * weights).sum(-1)
+
+        return jax.lax.map(read, maps)
     if formulation() != "cpu":
         return jnp.einsum("tuc,uc->tu", sample_bilinear(maps, points, "edge"), weights)
     corners = bilinear_corners(points, maps.shape[1], maps.shape[2], "edge")

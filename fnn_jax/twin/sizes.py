@@ -8,15 +8,16 @@ import jax
 
 from fnn_jax.common.checks import integer
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.formulation import for_platform
 from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 
 CPU_BATCH = 4
 CPU_GRADIENTS = 8  # one after the other, so that their number matters little
-# Temporaries of a frame of one video, as a part of all its maps (``frame_bytes``): what the compiler of an H100 counted
-# for forward programs (0.21 to 0.24) and for gradients (1.24; 1.33 in a synthesis), and a little more; a test holds
-# them to the table.
-FORWARD = 0.26
-GRADIENT = 1.4
+# Temporaries of a frame of one video, as a part of all its maps (``frame_bytes``): what the compilers of an H100 and of
+# a TPU v5e counted for forward programs (0.21 to 0.24; 0.33) and for gradients (1.24, 1.33 in a synthesis; 2.7), and a
+# little more; a test holds them to the table.
+FORWARD = {"gpu": 0.26, "tpu": 0.4}
+GRADIENT = {"gpu": 1.4, "tpu": 3.2}
 MOST_FRAMES, MOST_VIDEOS = 32, 64
 PART_OF_MEMORY = 0.6  # of what the device may use; the rest is for weights, inputs and results
 UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say
@@ -26,7 +27,7 @@ def chunk_frames(config: NetworkConfig, device: jax.Device, batch: int) -> int:
     """Frames that go through the network together: a multiple of 8."""
     if device.platform == "cpu":
         return CHUNK_FRAMES
-    fit = int(_memory(device) // (batch * FORWARD * frame_bytes(config)))
+    fit = int(_memory(device) // (batch * FORWARD[_kind(device)] * frame_bytes(config)))
     return max(CHUNK_FRAMES, min(MOST_FRAMES, fit - fit % CHUNK_FRAMES))
 
 
@@ -45,14 +46,15 @@ def batch_size(config: NetworkConfig, device: jax.Device) -> int:
     """Videos that go through the network together on one device: a power of two."""
     if device.platform == "cpu":
         return CPU_BATCH
-    fit = max(1, int(_memory(device) // (CHUNK_FRAMES * FORWARD * frame_bytes(config))))
+    fit = max(1, int(_memory(device) // (CHUNK_FRAMES * FORWARD[_kind(device)] * frame_bytes(config))))
     return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
 
 
 def needs_remat(config: NetworkConfig, device: jax.Device, frames: int, videos: int) -> bool:
     """Whether a gradient should compute chunks again: always on a CPU, else where they take too much memory."""
-    kept = GRADIENT * frames * videos * frame_bytes(config)
-    return device.platform == "cpu" or kept > _memory(device)
+    if device.platform == "cpu":
+        return True
+    return GRADIENT[_kind(device)] * frames * videos * frame_bytes(config) > _memory(device)
 
 
 def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int, remat: bool) -> int:
@@ -62,7 +64,7 @@ def gradient_batch(config: NetworkConfig, device: jax.Device, frames: int, remat
     """
     if device.platform == "cpu":
         return CPU_GRADIENTS
-    kept = GRADIENT * (chunk_length(frames) if remat else frames) * frame_bytes(config)
+    kept = GRADIENT[_kind(device)] * (chunk_length(frames) if remat else frames) * frame_bytes(config)
     state = 4 * frames * (config.perspective.height * config.perspective.width * 4)
     fit = max(1, int(_memory(device) // (kept + state)))
     return min(MOST_VIDEOS, 1 << (fit.bit_length() - 1))
@@ -78,6 +80,10 @@ def frame_bytes(config: NetworkConfig) -> int:
         floats += config.num_streams * pixels * channels * (5 * layers + 2)
         pixels //= pool**2
     return 4 * floats
+
+
+def _kind(device: jax.Device) -> str:
+    return for_platform(device.platform)
 
 
 def _memory(device: jax.Device) -> float:
