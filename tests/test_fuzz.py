@@ -55,6 +55,7 @@ def nothing_is_computed(monkeypatch):
 
     for name in (
         "twin.twin.compiled_rollout",
+        "twin.threads.rollout",
         "screen.screen.Predictor",
         "synthesis.optimisation.Problem",
         "training.loop.Steps",

@@ -56,6 +56,7 @@ def nothing_is_computed(monkeypatch):
 
     names = (
         "twin.twin.compiled_rollout",
+        "twin.threads.rollout",
         "screen.screen.Predictor",
         "synthesis.optimisation.Problem",
         "training.loop._Loop",

@@ -10,9 +10,18 @@ from disturbed import small
 from fnn_jax import Screen, Stimulus, Twin
 from fnn_jax.demo import random_network
 from fnn_jax.screen import predictor, reduction, source
+from fnn_jax.twin import threads
 from fnn_jax.twin import twin as twin_module
 
 COUNT, FRAMES = 6, 11
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_program():
+    """As screens have it, to the bit: with the streams in threads of their own ``predict`` rounds differently."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +35,7 @@ def traces():
 
 
 @pytest.fixture(scope="module")
-def expected(twin, videos):
+def expected(twin, videos, one_program):
     """What the same batch size gives through ``predict``."""
     pairs = [twin.predict(videos[i : i + 2].swapaxes(0, 1)[..., None]) for i in range(0, COUNT, 2)]
     return np.concatenate(pairs, axis=1).swapaxes(0, 1)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from disturbed import small
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
 from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
-from fnn_jax.twin import sizes
+from fnn_jax.twin import rollout, sizes, threads
 from fnn_jax.twin import twin as twin_module
 from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.weights.store import Store
@@ -117,12 +118,56 @@ def test_step_of_a_batch(twin, video):
         twin.step(state, np.zeros((3, 18, 32, 1), np.uint8))
 
 
+def programs_made():
+    return twin_module.compiled_rollout._cache_size() + rollout._compiled.cache_info().misses
+
+
 def test_one_compilation_for_every_length(twin, video):
     twin.predict(video[:3])
-    compiled = twin_module.compiled_rollout._cache_size()
+    compiled = programs_made()
     for frames in (1, 9, FRAMES):
         twin.predict(video[:frames])
-    assert twin_module.compiled_rollout._cache_size() == compiled
+    assert programs_made() == compiled
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_streams_in_threads_give_the_same(twin, video, monkeypatch, batch):
+    """But for rounding: responses, every feature, and states, those of training with their draws, too."""
+    videos = np.stack([video[::step] for step in (1, -1)[:batch]], 1)[..., None]
+    names = twin.network.feature_names
+    start = twin.network.init_state(batch, jax.random.key(0))
+
+    def results():
+        state, responses = twin.step(start, videos[0])
+        return twin.predict(videos), twin.features(videos, names), responses, state
+
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    calls = []
+    monkeypatch.setattr(threads, "join", lambda *a, real=threads.join, **k: calls.append(1) or real(*a, **k))
+    in_threads = results()
+    assert calls
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    calls.clear()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), in_threads, results())
+    assert not calls
+
+
+class Place(NamedTuple):
+    platform: str
+    id: int
+
+
+GPU, CPUS = [Place("gpu", 0)], [Place("cpu", 0), Place("cpu", 1)]
+
+
+def test_threads_are_for_one_cpu_device(twin, monkeypatch):
+    leaves = jax.tree.leaves(twin.network)
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    assert threads.worthwhile(leaves, 4) and not threads.worthwhile(leaves, 1)
+    accelerator, spread = (SimpleNamespace(devices=lambda found=found: set(found)) for found in (GPU, CPUS))
+    assert not threads.worthwhile([accelerator], 4) and not threads.worthwhile([spread], 4)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    assert not threads.worthwhile(leaves, 4)
 
 
 def test_long_videos_are_read_in_chunks(twin, monkeypatch, tmp_path):
@@ -229,9 +274,9 @@ def test_compiled_ahead(video):
     """What ``compile`` compiled, ``predict`` finds."""
     twin = Twin(random_network(small(6)))
     assert twin.compile(2) > 0
-    compiled = twin_module.compiled_rollout._cache_size()
+    compiled = programs_made()
     twin.predict(np.stack([video, video], 1)[..., None])
-    assert twin_module.compiled_rollout._cache_size() == compiled
+    assert programs_made() == compiled
 
 
 def test_chunks_change_nothing(twin, video, responses, traces):

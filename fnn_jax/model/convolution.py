@@ -72,9 +72,7 @@ def convolution_2d(precision, x, kernel, pad, *, stride=1, input_spacing=1, kern
     return convolution(precision, x, kernel, [(pad, pad)] * 2, **spacing, groups=groups)
 
 
-def convolution(
-    precision, x, kernel, pads, *, stride=1, input_spacing=1, kernel_spacing=1, groups=1, layout="NHWC"
-):
+def convolution(precision, x, kernel, pads, *, stride=1, input_spacing=1, kernel_spacing=1, groups=1, layout="NHWC"):
     """One of JAX, in a precision of ``asked_precision``; in bfloat16 its result is rounded to that, too."""
     dtype, sides = x.dtype, len(pads)
     x, kernel = as_operands(precision, x, kernel)

@@ -78,7 +78,7 @@ class Block(nnx.Module):
         by_group = zip(*(layer.by_group() for layer in (*self.convs, *self.skips)), strict=True)
         splits = [jnp.split(array, self.groups, axis=-1) for array in (x, *state, *(masks or ()))]
         groups = list(zip(by_group, zip(*splits, strict=True), strict=True))
-        if formulation() == "tpu" and self.groups > 1:  # its compiler takes 5 seconds for each convolution
+        if formulation() in ("cpu", "tpu") and self.groups > 1:  # its compiler takes 5 seconds for each convolution
             results = jax.lax.map(self._group, jax.tree.map(lambda *arrays: jnp.stack(arrays), *groups))
             results = [jax.tree.map(lambda a: a[i], results) for i in range(self.groups)]  # noqa: B023
         else:

@@ -7,6 +7,7 @@ Everything here is a pure function of the network (a pytree of parameters), a st
 ``jax.jit``, ``jax.vmap``, ``jax.grad`` and ``jax.lax.scan``.
 """
 
+import dataclasses
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -202,6 +203,14 @@ class Network(nnx.Module):
             return by_platform(run, network, state, inputs)
 
         return over_devices(formulate, self, state, inputs, features, one_stream=stream is not None)
+
+    def one_stream(self, stream: int | Array) -> "Network":
+        """A network of one stream alone, by an index that may be traced; its arrays keep the axis of streams."""
+        network = jax.tree.map(lambda array: array, self)  # another object, with the same arrays
+        network.config = dataclasses.replace(self.config, num_streams=1)
+        parts = self.modulation, self.core, self.readout.feature
+        network.modulation, network.core, network.readout.feature = _select(parts, stream, axis=0)
+        return network
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""

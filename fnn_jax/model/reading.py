@@ -28,12 +28,32 @@ def weighted_samples(
     return _read(maps.reshape(maps.shape[0], -1, maps.shape[-1]), index, corner_weights, weights)
 
 
+# Units whose samples are in the cache together. All at once they took eight times as long: 42 ms for 9941 units and 8
+# frames on one core, where blocks of 16 to 256 took 5 to 7.
+BLOCK = 64
+
+
 @jax.custom_vjp
 def _read(flat, index, corner_weights, weights):
-    samples = sum(
-        jnp.take(flat, i, axis=1, mode="clip") * w[None, :, None] for i, w in zip(index, corner_weights, strict=True)
-    )
-    return jnp.einsum("tuc,uc->tu", samples, weights, precision="highest")  # a gradient traces it anew
+    frames, pixels, channels = flat.shape
+    units = weights.shape[0]
+    rows = flat.swapaxes(0, 1).reshape(pixels, -1)
+    size = min(BLOCK, units)
+    fill = -units % size
+
+    def blocks(array):
+        filled = jnp.pad(array, ((0, fill), (0, 0))) if fill else array
+        return filled.reshape(-1, size, *array.shape[1:])
+
+    def read(block):
+        index, corner_weights, weights = block
+        corners = zip(index.T, corner_weights.T, strict=True)
+        samples = sum(jnp.take(rows, i, axis=0, mode="clip") * w[:, None] for i, w in corners)
+        samples = samples.reshape(size, frames, channels)
+        return jnp.einsum("utc,uc->ut", samples, weights, precision="highest")  # a gradient traces it anew
+
+    by_block = jax.lax.map(read, (blocks(index.T), blocks(corner_weights.T), blocks(weights)))
+    return by_block.reshape(-1, frames)[:units].T
 
 
 def _read_forward(flat, index, corner_weights, weights):

@@ -6,7 +6,6 @@ are what a TPU has to spare. Channels are ``(part, stream, channel)``, where a p
 group, or the maps of a layer in it.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -42,7 +41,7 @@ def widen(layer, parts_in: int | None, parts_out: int):
     else:
         weight = weight.reshape(streams, time, height, width, parts_in, inner // parts_in, parts_out, -1)
         weight = weight.transpose(1, 2, 3, 4, 0, 5, 6, 7)[..., None, :]
-        weight = weight * jnp.eye(streams, dtype=weight.dtype).reshape(streams, 1, 1, streams, 1)
+        weight = weight * jnp.eye(streams, dtype=weight.dtype).reshape(1, 1, 1, 1, streams, 1, 1, streams, 1)
         weight = weight.reshape(time, height, width, streams * inner, streams * outer)
     wide.weight = nnx.Param(weight)
     if wide.bias is not None:

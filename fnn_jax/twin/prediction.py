@@ -24,8 +24,7 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
     length = sizes.checked_chunk_frames(options.chunk_frames, twin.config, twin._device(), checked.batch)
 
     def computed():  # what is wrong is said by the call, not when the first chunk is asked for
-        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
-            state = twin.init_state(checked.batch)
+        state = twin.init_state(checked.batch)
         for start in range(0, checked.frames, length):
             stop = min(start + length, checked.frames)
             inputs = Inputs(*checked.chunk(start, stop, length, twin.config, twin._dtype))

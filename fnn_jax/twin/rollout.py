@@ -1,15 +1,18 @@
 """The compiled rollout of a twin: weights normalised once, one program for every chunk of frames."""
 
+import contextlib
 import functools
 import threading
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import Network
+from fnn_jax.model.network import Network, NetworkState
 from fnn_jax.twin.finite import warn_of_weights
 
 
@@ -68,3 +71,44 @@ def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, fea
     network = jax.tree.unflatten(structure, leaves)
     options = {"periphery": periphery, "features": features, "precision": precision}
     return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
+
+
+def outside_traces() -> contextlib.AbstractContextManager:
+    """For what is to be computed now, also where somebody calls it while JAX is tracing.
+
+    Elsewhere nothing changes: inside, JAX evaluates the constants of a program that it traces one by one, which takes a
+    second, and rounds differently.
+    """
+    tracing = isinstance(jnp.zeros(()), jax.core.Tracer)
+    return jax.ensure_compile_time_eval() if tracing else contextlib.nullcontext()
+
+
+def compiled(function: Callable, *arguments: Any, **static: Any) -> Callable:
+    """The program of a function for arguments of these shapes, made once for all threads.
+
+    What JAX knows of the thread that calls it, settings and what is being traced, does not count when it runs.
+    """
+    arrays, structure = jax.tree.flatten(arguments)
+    described = tuple((array.shape, array.dtype, array.sharding) for array in arrays)
+    settings = jax.config.jax_enable_x64, jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    return _compiled(function, described, structure, tuple(static.items()), settings)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(function, described, structure, static, settings):
+    arrays = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape, dtype, sharding in described]
+    arguments, options = jax.tree.unflatten(structure, arrays), dict(static)
+    with jax.disable_jit(False):
+        return jax.jit(function, static_argnames=tuple(options)).lower(*arguments, **options).compile()
+
+
+def initial_state(network: Network, batch: int) -> NetworkState:
+    """``Network.init_state`` as one program, where nothing is traced: operation by operation, each is compiled."""
+    arrays = jax.tree.leaves(network)
+    if any(isinstance(array, jax.core.Tracer) or len(array.devices()) > 1 for array in arrays):
+        return network.init_state(batch)
+    return compiled(_initial_state, network, batch=batch)(network)
+
+
+def _initial_state(network, batch):
+    return network.init_state(batch)

@@ -18,12 +18,13 @@ from fnn_jax.common.checks import integer
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import select_units
+from fnn_jax.twin import threads
 from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.twin.locations import readout_locations
 from fnn_jax.twin.prediction import batch_of, chunks, collect, feature_names, first_not_finite
 from fnn_jax.twin.provenance import Given, parameters_digest
-from fnn_jax.twin.rollout import Options, compiled_rollout, fold
+from fnn_jax.twin.rollout import Options, compiled_rollout, fold, initial_state, outside_traces
 from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
 from fnn_jax.weights.units import choose_units
 
@@ -312,7 +313,7 @@ class Twin:
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """State before the first frame, for ``step``. A pytree of arrays: save it, copy it, continue from it."""
-        return self.network.init_state(integer("batch", batch))
+        return initial_state(self.network, integer("batch", batch))
 
     def step(
         self,
@@ -390,11 +391,14 @@ class Twin:
 
     def _rollout(self, state: NetworkState, inputs: Inputs, options: Options) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
-        with jax.ensure_compile_time_eval():  # also where somebody calls predict while JAX is tracing
+        with outside_traces():
             now = jax.tree.leaves(self.network)
             if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
                 network, core = fold(self.network)
                 self._folded = (now, *jax.tree.flatten(network), core)
             _, leaves, structure, _ = self._folded
             static = {name: getattr(options, name) for name in ("periphery", "features", "precision")}
-            return compiled_rollout(leaves, state, inputs, options.stream, structure=structure, **static)
+            in_threads = options.stream is None and threads.worthwhile(leaves, self.config.num_streams)
+            if not in_threads:
+                return compiled_rollout(leaves, state, inputs, options.stream, structure=structure, **static)
+        return threads.rollout(leaves, state, inputs, structure=structure, **static)

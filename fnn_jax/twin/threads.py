@@ -1,0 +1,74 @@
+"""On a CPU, the streams of a rollout in threads of their own.
+
+XLA keeps one program on several cores busy for a part of the time only: most of its matrix products are too small to
+be cut. Streams meet nowhere before the mean of their readouts, so each is a program that runs beside the others. What
+comes out is the same but for rounding.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn_jax.model.values import Inputs, NetworkState, Output
+from fnn_jax.twin.rollout import compiled, outside_traces
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worthwhile(leaves: list[jax.Array], streams: int) -> bool:
+    """Whether the streams of a network with these arrays should run in threads: on one device, which is a CPU."""
+    devices = set().union(*(array.devices() for array in leaves))
+    return min(streams, cores()) > 1 and len(devices) == 1 and devices.pop().platform == "cpu"
+
+
+def one_stream_rollout(leaves, state, inputs, stream, *, structure, **options):
+    """``Network.rollout`` of one chunk of frames by one stream: its state, and its output."""
+    network = jax.tree.unflatten(structure, leaves).one_stream(stream)
+    chunk_frames = inputs.stimulus.shape[0]
+    return network.rollout(_of_stream(state, stream), inputs, chunk_frames=chunk_frames, **options)
+
+
+def _of_stream(state, stream):
+    own = state.modulation, state.core
+    if state.noise is not None:
+        own = *own, state.noise.modulation, state.noise.core
+    modulation, core, *noise = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, stream, 1, axis=1), own)
+    if noise:
+        noise = state.noise._replace(modulation=noise[0], core=noise[1])
+    return NetworkState(modulation, core, noise or None)
+
+
+def join(leaves, states, outputs, *, structure):
+    """The state of all streams, and their output: readouts are averaged, features lie side by side."""
+    network = jax.tree.unflatten(structure, leaves)
+    parts = [(state.modulation, state.core) for state in states]
+    modulation, core = jax.tree.map(lambda *arrays: jnp.concatenate(arrays, axis=1), *parts)
+    readout = jnp.stack([output.readout for output in outputs]).mean(0)
+    features = {
+        name: array if name == "retina" else jnp.concatenate([output.features[name] for output in outputs], axis=2)
+        for name, array in outputs[0].features.items()
+    }
+    return NetworkState(modulation, core, None), Output(network.responses(readout), readout, features)
+
+
+def rollout(
+    leaves: list[jax.Array], state: NetworkState, inputs: Inputs, *, structure: Any, **options: Any
+) -> tuple[NetworkState, Output]:
+    """``Network.rollout`` of one chunk of frames, of all streams; flat parameters, whose structure is given."""
+    streams = range(jax.tree.unflatten(structure, leaves).config.num_streams)
+    with outside_traces():
+        arguments = leaves, state, Inputs(*map(jnp.asarray, inputs))
+        indices = [jnp.asarray(np.int32(stream)) for stream in streams]
+    program = compiled(one_stream_rollout, *arguments, indices[0], structure=structure, **options)
+    with ThreadPoolExecutor(min(len(streams), cores())) as pool:
+        results = list(pool.map(lambda index: jax.block_until_ready(program(*arguments, index)), indices))
+    parts = tuple(zip(*results, strict=True))
+    joined, output = compiled(join, leaves, *parts, structure=structure)(leaves, *parts)
+    return joined._replace(noise=state.noise), output
