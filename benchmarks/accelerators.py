@@ -87,6 +87,9 @@ BYTES = {
     **{"pred": 1, "u8": 1, "s8": 1},
 }
 NOT_A_KERNEL = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "while", "after-all"}
+INSTRUCTION = re.compile(
+    r"(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)"
+)  # name, shape, operation, operands
 NOT_A_KERNEL |= {"copy-done", "slice-done", "async-done"}
 
 
@@ -216,7 +219,7 @@ def _kernels(lines, parts):
     """``(bytes, kind, origin)`` of each kernel of a computation."""
     shapes, rows = {}, []
     for line in lines:
-        parsed = re.match(r"(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)", line)
+        parsed = INSTRUCTION.match(line)
         if not parsed:
             continue
         name, shape, operation, operands = parsed.groups()
@@ -260,7 +263,7 @@ def _kept(lines):
     """Bytes that a fused computation neither reads nor writes of arrays of which it replaces a slice in place."""
     shapes, total = {}, 0
     for line in lines:
-        parsed = re.match(r"(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)", line)
+        parsed = INSTRUCTION.match(line)
         if parsed:
             name, shape, operation, operands = parsed.groups()
             shapes[name] = shape

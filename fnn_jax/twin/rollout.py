@@ -105,8 +105,11 @@ def _compiled(function, described, structure, static, settings):
 def initial_state(network: Network, batch: int) -> NetworkState:
     """``Network.init_state`` as one program, where nothing is traced: operation by operation, each is compiled."""
     arrays = jax.tree.leaves(network)
-    if any(isinstance(array, jax.core.Tracer) or len(array.devices()) > 1 for array in arrays):
+    if any(isinstance(array, jax.core.Tracer) for array in arrays):
         return network.init_state(batch)
+    if any(len(array.devices()) > 1 for array in arrays):
+        with outside_traces():
+            return network.init_state(batch)
     return compiled(_initial_state, network, batch=batch)(network)
 
 
