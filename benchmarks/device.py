@@ -1,10 +1,14 @@
 """What do the programs that users run take on this device, and what does the model of accelerators.py say?
 
-The same programs as there, on arrays of random numbers. Counted are the kernels and bytes of what this device's own
-compiler made of them.
+The same programs as there, on random weights and inputs. Counted are the kernels and bytes of what this device's own
+compiler made of them. Programs of one row of CASES are compiled side by side; nothing else runs while one is timed.
 """
 
+import collections
+import glob
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import accelerators
 import jax
@@ -16,33 +20,56 @@ from table import Results
 from turns import short, spread
 
 from fnn_jax import NetworkConfig
+from fnn_jax.demo import random_network
+from fnn_jax.model.layers import fold_weight_norm
+from fnn_jax.model.parameters import named_parameters
 
 CALLS = 5  # that are dispatched one after the other, as users do, in a turn
-# As many as fit into some minutes, the most used first.
+# In the order in which they are compiled, each row side by side: the most used first, if time runs out.
 CASES = [
-    ("predict, 8 videos of 8 frames", accelerators.PRECISIONS),
-    ("predict, 1 video of 32 frames", accelerators.PRECISIONS),
-    ("predict, 32 videos of 8 frames", accelerators.PRECISIONS),
-    ("gradient on pixels, 8 videos of 8 frames", ("tensorfloat32", "float32", "bfloat16")),
-    ("training, every parameter, 4 windows of 30 frames", ("tensorfloat32",)),
-    ("training, released recipe, 4 windows of 30 frames", ("tensorfloat32",)),
-    ("synthesis step, 32 targets of 30 frames", ("tensorfloat32",)),
-    ("screen, 13 scans, 8 videos of 8 frames", ("tensorfloat32",)),
+    [
+        (name, precision)
+        for name in (
+            "predict, 8 videos of 8 frames",
+            "predict, 1 video of 32 frames",
+            "predict, 32 videos of 8 frames",
+        )
+        for precision in accelerators.PRECISIONS
+    ],
+    [
+        *(("gradient on pixels, 8 videos of 8 frames", precision) for precision in accelerators.PRECISIONS),
+        ("training, every parameter, 4 windows of 30 frames", "tensorfloat32"),
+        ("training, released recipe, 4 windows of 30 frames", "tensorfloat32"),
+        ("synthesis step, 32 targets of 30 frames", "tensorfloat32"),
+    ],
+    [("screen, 13 scans, 8 videos of 8 frames", "tensorfloat32")],
 ]
 
 
-def random_arrays(shapes):
-    """On the device; small numbers around zero, so that nothing overflows."""
-    random = np.random.default_rng(0)
+def values(arguments, config):
+    """Arguments of a program, on the device: the weights of a random network, and small numbers for all else."""
+    network = random_network(config)
+    folded = jax.jit(fold_weight_norm)(network)
+    named, leaves, random = named_parameters(network), jax.tree.leaves(folded), np.random.default_rng(0)
 
     def one(a):
         if a.dtype == bool:
             return jax.numpy.ones(a.shape, bool)
         if np.issubdtype(a.dtype, np.integer):
             return jax.numpy.asarray(random.integers(0, 200 if a.dtype == np.uint8 else 2, a.shape), a.dtype)
-        return jax.numpy.asarray(random.standard_normal(a.shape, dtype=np.float32) * 0.1 + 0.5, a.dtype)
+        return jax.numpy.asarray(random.random(a.shape, dtype=np.float32) * 0.1, a.dtype)
 
-    return jax.tree.map(one, shapes)
+    def filled(tree):
+        if jax.tree.structure(tree) == jax.tree.structure(folded):
+            return folded
+        if isinstance(tree, dict) and tree.keys() <= named.keys():
+            return {name: named[name] for name in tree}
+        if isinstance(tree, list):
+            same = [getattr(each, "shape", None) for each in tree] == [leaf.shape for leaf in leaves]
+            return leaves if same else [filled(each) for each in tree]
+        return jax.tree.map(one, tree)
+
+    return tuple(map(filled, arguments))
 
 
 def main():
@@ -50,20 +77,35 @@ def main():
     results = Results(__doc__, options)
     config = NetworkConfig.tiny(options.units) if options.quick else NetworkConfig.microns(options.units)
     device = accelerators.DEVICES["h100"]
-    for name, precisions in CASES:
-        for precision in precisions:
-            try:
-                measure(results, f"{name}, {precision}", programs.PROGRAMS[name](config, precision), device, precision)
-            except Exception as error:  # the others are wanted, too
-                results.add(f"{name}, {precision}", {"ms a frame": f"failed: {str(error).splitlines()[0][:200]}"})
+
+    def attempt(function, name, precision, *arguments):
+        try:
+            return function(name, precision, *arguments)
+        except Exception as error:  # the others are wanted, too
+            results.add(f"{name}, {precision}", {"ms a frame": f"failed: {str(error).splitlines()[0][:200]}"})
+
+    def compile_one(name, precision):
+        program = programs.PROGRAMS[name](config, precision)
+        start = time.perf_counter()
+        executable = jax.jit(program.function).lower(*program.arguments).compile()
+        return program, executable, time.perf_counter() - start
+
+    def measure_one(name, precision, made):
+        program, *rest = made
+        arguments = program.start() if program.start else values(program.arguments, config)
+        measure(results, f"{name}, {precision}", program, arguments, *rest, device, precision)
+
+    for row in CASES:
+        with ThreadPoolExecutor(len(row)) as threads:
+            made = list(threads.map(lambda case: attempt(compile_one, *case), row))
+        for case, one in zip(row, made, strict=True):
+            if one is not None:
+                attempt(measure_one, *case, one)
 
 
-def measure(results, name, program, device, precision):
-    arguments = random_arrays(program.arguments)
-    start = time.perf_counter()
-    executable = jax.jit(program.function).lower(*arguments).compile()
-    compile_s = time.perf_counter() - start
-    jax.block_until_ready(executable(*arguments))
+def measure(results, name, program, arguments, executable, compile_s, device, precision):
+    first = jax.block_until_ready(executable(*arguments))
+    finite = all(bool(jax.numpy.isfinite(a).all()) for a in jax.tree.leaves(first))
     seconds = []
     for _ in range(results.repeats):
         start = time.perf_counter()
@@ -81,9 +123,36 @@ def measure(results, name, program, device, precision):
         cells["MB a frame"] = short(found.bytes / program.frames / 1e6)
         cells["kernels a frame"] = short(found.kernels / program.frames)
         raw |= {"modelled_s": modelled_s, "bytes": found.bytes, "kernels": found.kernels}
+        kernels = kernel_times(lambda: jax.block_until_ready(executable(*arguments)))
+        busy_s = sum(took for _, took in kernels.values())
+        cells["kernels alone, ms a frame"] = short(busy_s / program.frames * 1e3)
+        raw["longest_kernels"] = sorted(([took, *key, n] for key, (n, took) in kernels.items()), reverse=True)[:60]
     temporaries = executable.memory_analysis().temp_size_in_bytes
+    if not finite:
+        cells["numbers"] = "not all finite"
     cells |= {"temporaries, GB": short(temporaries / 1e9), "compiling, s": short(compile_s)}
     results.add(name, cells, temporaries=temporaries, **raw)
+
+
+def kernel_times(function):
+    """How often each kernel ran, by its name and that of its operation, and the seconds that it took in all."""
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            function()
+        [path] = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+        planes = jax.profiler.ProfileData.from_file(path).planes
+    found = collections.defaultdict(lambda: (0, 0.0))
+    for plane in planes:
+        if not plane.name.startswith("/device:GPU"):
+            continue
+        for line in plane.lines:
+            if not line.name.startswith("Stream"):
+                continue
+            for event in line.events:
+                key = event.name, str(dict(event.stats).get("hlo_op", ""))
+                count, took = found[key]
+                found[key] = count + 1, took + event.duration_ns / 1e9
+    return found
 
 
 if __name__ == "__main__":

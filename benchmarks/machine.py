@@ -77,4 +77,5 @@ def commit():
         done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "../fnn_jax") else "")
+    found = git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "../fnn_jax") else "")
+    return found or os.environ.get("GIT_COMMIT", "")  # where a copy without its history runs

@@ -6,6 +6,7 @@ precision, because that is what an accelerator's differ by.
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from machine import HERE, torch_device
@@ -47,10 +48,17 @@ def main():
 
     stages = np.load(golden / "stages.npz")
     expected = np.load(golden / "network.npz")["behaving"]
-    for precision in PRECISIONS:
+
+    def predictions(precision):
+        """On the golden inputs, and with those of the live comparison; in float32, also the stages."""
         names = STAGES if precision == "float32" else ()
         found = twin.features(video, names, eye, behaviour, precision=precision) if names else {}
         responses = twin.predict(video, eye, behaviour, precision=precision)
+        return found, responses, twin.predict(*other, precision=precision)
+
+    with ThreadPoolExecutor(len(PRECISIONS)) as threads:  # compiled side by side
+        found_by_precision = dict(zip(PRECISIONS, threads.map(predictions, PRECISIONS), strict=True))
+    for precision, (found, responses, live) in found_by_precision.items():
         cases = [("response", "golden response", responses, expected)]
         if found:
             cases += [("readout", "golden readout", found["readout"][5], stages["readout5"])]
@@ -58,7 +66,7 @@ def main():
                 maps = np.moveaxis(found[ours][5], -1, 1)[:, ::8, ::3, ::3]
                 cases.append((name, f"golden {name}", maps, stages[f"{key}5"]))
         if theirs is not None:
-            cases.append(("live response", "live response", twin.predict(*other, precision=precision), theirs))
+            cases.append(("live response", "live response", live, theirs))
         for entry, label, ours, wanted in cases:
             kind, allowed, _ = TOLERANCES[entry]
             measured = float(error(kind, ours, wanted))

@@ -30,6 +30,7 @@ class Program(NamedTuple):
     arguments: tuple[Any, ...]
     axes: tuple[int | None, ...]
     frames: int  # that a call computes, all videos together
+    start: Callable[[], tuple[Any, ...]] | None = None  # arguments to begin with, where random numbers will not do
 
 
 def predict(config, precision, frames, videos):
@@ -102,7 +103,11 @@ def synthesis_step(config, precision, frames, targets):
     def run(leaves, target, progress):
         return jax.vmap(lambda *each: problem.advance(leaves, *each))(target, progress)
 
-    return Program(run, (shapes(problem.leaves), target, progress), (None, 0, 0), frames * targets)
+    def start():
+        target = problem.targets(np.arange(targets))
+        return problem.leaves, target, jax.jit(jax.vmap(problem.start))(target)
+
+    return Program(run, (shapes(problem.leaves), target, progress), (None, 0, 0), frames * targets, start)
 
 
 def train(config, precision, frames, videos, everything=False):

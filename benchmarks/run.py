@@ -32,7 +32,7 @@ SCRIPTS = (
     "evaluation",
 )
 # Of --device, with the seconds that each may take.
-DEVICE = {"parity": 150, "device": 240, "beside": 150}
+DEVICE = {"parity": 120, "device": 300, "beside": 180}
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}
 
 

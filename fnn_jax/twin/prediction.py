@@ -37,14 +37,23 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
 def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
     """Responses, then each of the features, of all frames."""
     results: list[np.ndarray] = []
+
+    def fetch(frames, arrays):
+        if not results:
+            results.extend(np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays)
+        for result, array in zip(results, arrays, strict=True):
+            result[frames] = np.asarray(array)[: frames.stop - frames.start]
+        bar.update(frames.stop - frames.start)
+
     with progress_bar(progress, "predict", "frame", checked.frames, least=SHORT_FRAMES) as bar:
+        pending = None  # a chunk comes back while the device computes the next one
         for frames, output in chunks(twin, checked, options):
             arrays = [output.responses, *(output.features[name] for name in options.features)]
-            if not results:
-                results = [np.empty((checked.frames, *array.shape[1:]), array.dtype) for array in arrays]
-            for result, array in zip(results, arrays, strict=True):
-                result[frames] = np.asarray(array)[: frames.stop - frames.start]
-            bar.update(frames.stop - frames.start)
+            if pending:
+                fetch(*pending)
+            pending = frames, arrays
+        if pending:
+            fetch(*pending)
     return results
 
 
