@@ -7,8 +7,6 @@ import shutil
 from pathlib import Path
 
 MOST_COMPILED = 4 * 2**30  # bytes
-# Options of programs whose numbers do not depend on the optimisations: a fifth of the time to compile.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def compiled_programs() -> Path:
@@ -30,3 +28,12 @@ def compiled_programs() -> Path:
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled_programs()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def quickly() -> dict[str, int | bool]:
+    """Options of programs whose numbers do not depend on the optimisations: a fifth of the time to compile."""
+    import jax
+
+    if jax.default_backend() != "cpu":  # the compilers of others do not know them
+        return {}
+    return {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}

@@ -155,8 +155,8 @@ def test_kernels_bytes_and_collectives_are_counted():
     assert found.largest[0][:2] == (product, "__cublas$gemm")
     h100 = accelerators.DEVICES["h100"]
     by_bytes = accelerators.modelled_s(found, 0.0, h100, "float32")
-    assert by_bytes == pytest.approx(found.bytes / 3.35e12 + 18 * 2.5e-6)
-    assert accelerators.modelled_s(found, 67e12, h100, "float32") == pytest.approx(1 + 18 * 2.5e-6)
+    assert by_bytes == pytest.approx(2.3 * (found.bytes / 3.35e12 + 18 * 2.5e-6))
+    assert accelerators.modelled_s(found, 67e12, h100, "float32") == pytest.approx(2.3 * (1 + 18 * 2.5e-6))
 
 
 def test_rows_of_accelerators_are_written():
@@ -191,9 +191,23 @@ def test_a_program_is_timed(tmp_path):
     results = SimpleNamespace(repeats=2, add=lambda name, cells, **raw: rows.append((name, cells, raw)))
     rows = []
     program = programs.Program(lambda x: x + 1, (jax.ShapeDtypeStruct((3,), jnp.float32),), (0,), 3)
-    device.measure(results, "plus", program, accelerators.DEVICES["h100"], "float32")
+    made = device.compiled(program)
+    device.measure(results, "plus", made, (jnp.zeros(3),), accelerators.DEVICES["h100"], "float32")
     ((name, cells, raw),) = rows
     assert name == "plus" and len(raw["seconds"]) == 2 and set(cells) >= {"ms a frame", "temporaries, GB"}
+
+
+def test_arguments_of_a_program_are_the_weights_of_a_network():
+    config = NetworkConfig.tiny(5)
+    for name in programs.PROGRAMS:
+        program = programs.PROGRAMS[name](config, "float32")
+        if program.start is None:
+            made = device.values(program.arguments, config)
+            wanted, found = map(programs.shapes, (program.arguments, made))
+            assert jax.tree.structure(found) == jax.tree.structure(wanted), name
+            assert jax.tree.leaves(found) == jax.tree.leaves(wanted), name
+            scales = [a for path, a in jax.tree_util.tree_leaves_with_path(made[0]) if "scale" in str(path)]
+            assert all((scale == 1).all() for scale in scales), name  # as networks begin, and no random number
 
 
 def test_a_step_that_fails_or_hangs_does_not_stop_the_rest():

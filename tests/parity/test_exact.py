@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import recipe
-from compiled import QUICKLY
+from compiled import quickly
 from tolerances import assert_close
 
 from fnn_jax import Inputs, poisson_loss
@@ -28,7 +28,7 @@ def exact(parameters, config):
         inputs = Inputs(recipe.video(12)[:, None], *traces(12))
         run = jax.jit(
             lambda network: network.rollout(network.init_state(1), inputs, features=network.feature_names)[1],
-            compiler_options=QUICKLY,
+            compiler_options=quickly(),
         )
         return jax.tree.map(np.asarray, run(network))
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import recipe
-from compiled import QUICKLY
+from compiled import quickly
 from test_elements import join_streams, split_streams
 from tolerances import assert_close, error
 
@@ -128,7 +128,7 @@ def load(config, part, state, disturbed=None):
 @functools.cache
 def over_streams_and_videos(function):
     function = jax.vmap(jax.vmap(function, in_axes=(None, 0, 0)), in_axes=(0, 0, 0))
-    return jax.jit(function, compiler_options=QUICKLY)
+    return jax.jit(function, compiler_options=quickly())
 
 
 def outputs(function, module, stream, *inputs):
