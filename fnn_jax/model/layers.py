@@ -194,7 +194,8 @@ class Conv(WeightNormed):
         frames = x.shape[0] - temporal + 1
         if self.padding == "edge":
             pad = (spatial - self.stride) // 2
-            x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
+            if pad:  # of none, the gradient would be the sum of nine arrays, eight of them zeros
+                x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
         elif temporal == winograd.TAPS and fast_over_frames(x.shape[1], x.shape[2], frames):
             return self._add_bias(convolve_frames(x, kernel))
         elif temporal > 1 and formulation() == "tpu":

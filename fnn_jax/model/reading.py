@@ -33,17 +33,23 @@ def weighted_samples(
 BLOCK = 64
 
 
+def _blocks(size, *arrays):
+    """Arrays ``[units, ...]`` in blocks of so many units, filled up with zeros."""
+    fill = -arrays[0].shape[0] % size
+
+    def cut(array):
+        filled = jnp.pad(array, ((0, fill), (0, 0))) if fill else array
+        return filled.reshape(-1, size, *array.shape[1:])
+
+    return tuple(map(cut, arrays))
+
+
 @jax.custom_vjp
 def _read(flat, index, corner_weights, weights):
     frames, pixels, channels = flat.shape
     units = weights.shape[0]
     rows = flat.swapaxes(0, 1).reshape(pixels, -1)
     size = min(BLOCK, units)
-    fill = -units % size
-
-    def blocks(array):
-        filled = jnp.pad(array, ((0, fill), (0, 0))) if fill else array
-        return filled.reshape(-1, size, *array.shape[1:])
 
     def read(block):
         index, corner_weights, weights = block
@@ -52,7 +58,7 @@ def _read(flat, index, corner_weights, weights):
         samples = samples.reshape(size, frames, channels)
         return jnp.einsum("utc,uc->ut", samples, weights, precision="highest")  # a gradient traces it anew
 
-    by_block = jax.lax.map(read, (blocks(index.T), blocks(corner_weights.T), blocks(weights)))
+    by_block = jax.lax.map(read, _blocks(size, index.T, corner_weights.T, weights))
     return by_block.reshape(-1, frames)[:units].T
 
 
@@ -62,11 +68,11 @@ def _read_forward(flat, index, corner_weights, weights):
 
 def _read_backward(saved, g):
     # The derived gradient writes arrays [time, unit, channel] several times, and takes three times as long on a CPU:
-    # 15 ms a frame for 8509 units. Here a frame at a time stays in the cache, and units are spread over the map by a
-    # product instead of a scatter.
+    # 15 ms a frame for 8509 units. Here a frame at a time, or a block of units, stays in the cache. Spread over the
+    # maps by a product instead of block by block, the units took five times as long: 111 ms for 9941 units and 8 frames.
     flat, index, corner_weights, weights = saved
-    units, pixels = weights.shape[0], flat.shape[1]
-    spread = jnp.zeros((pixels, units), flat.dtype).at[index, jnp.arange(units)[None]].add(corner_weights)
+    frames, pixels, channels = flat.shape
+    size = min(BLOCK, weights.shape[0])
 
     def frame(on_weights, inputs):
         pixels, g = inputs
@@ -75,9 +81,15 @@ def _read_backward(saved, g):
         on_corners = jnp.stack([(value * weights).sum(-1) for value in values]) * g[None]
         return on_weights + g[:, None] * sample, on_corners
 
+    def spread(rows, block):
+        index, corner_weights, weights, g = block
+        samples = (g[:, :, None] * weights[:, None, :]).reshape(size, -1)
+        return rows.at[index.T].add(corner_weights.T[:, :, None] * samples[None]), None
+
     on_weights, on_corners = jax.lax.scan(frame, jnp.zeros_like(weights), (flat, g))
-    on_maps = jax.lax.map(lambda g: jnp.matmul(spread, g[:, None] * weights, precision="highest"), g)
-    return on_maps, None, on_corners.sum(0), on_weights
+    start = jnp.zeros((pixels, frames * channels), flat.dtype)
+    rows, _ = jax.lax.scan(spread, start, _blocks(size, index.T, corner_weights.T, weights, g.T))
+    return rows.reshape(pixels, frames, channels).swapaxes(0, 1), None, on_corners.sum(0), on_weights
 
 
 _read.defvjp(_read_forward, _read_backward)
