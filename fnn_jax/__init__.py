@@ -5,6 +5,7 @@
 >>> responses = twin.predict(video)
 """
 
+from fnn_jax.model import interventions
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.model.readout import poisson_loss
@@ -27,6 +28,7 @@ __all__ = [
     "Twin",
     "__version__",
     "enable_compilation_cache",
+    "interventions",
     "open_screen",
     "poisson_loss",
 ]

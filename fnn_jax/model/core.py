@@ -17,6 +17,7 @@ from fnn_jax.model.alternatives.conv_lstm import ConvLstm
 from fnn_jax.model.alternatives.rvt import Rvt
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.formulation import formulation
+from fnn_jax.model.inside import asked, tap
 from fnn_jax.model.layers import Conv, dropout_mask, nonlinearity
 from fnn_jax.model.recurrent import CvtLstm, RecurrentNoise, State
 
@@ -73,8 +74,11 @@ class Block(nnx.Module):
         state: BlockState,
         x: Float[Array, "time height width channels"],
         masks: BlockMasks | None,
+        name: str = "block",
     ) -> tuple[BlockState, Float[Array, "time h w channels_out"]]:
         """The groups go through one by one: what is put together and split again costs as much as a convolution."""
+        if asked(f"{name}."):
+            return self._layer_by_layer(state, x, masks, name)
         by_group = zip(*(layer.by_group() for layer in (*self.convs, *self.skips)), strict=True)
         splits = [jnp.split(array, self.groups, axis=-1) for array in (x, *state, *(masks or ()))]
         groups = list(zip(by_group, zip(*splits, strict=True), strict=True))
@@ -88,6 +92,32 @@ class Block(nnx.Module):
         states, outputs = zip(*results, strict=True)
         new_state = tuple(jnp.concatenate(parts, axis=-1) for parts in zip(*states, strict=True))
         return new_state, jnp.concatenate([maps for group in outputs for maps in group], axis=-1)
+
+    def _layer_by_layer(self, state, x, masks, name):
+        """The same with all groups of a layer together, in maps that people can read and change."""
+        frames, groups = x.shape[0], self.groups
+
+        def in_groups(parts):
+            """Side by side within each group."""
+            split = [part.reshape(*part.shape[:-1], groups, -1) for part in parts]
+            joined = jnp.concatenate(split, axis=-1)
+            return joined.reshape(*joined.shape[:-2], -1)
+
+        outputs, activations, new_state = [x], [], []  # type: ignore[var-annotated]
+        for layer, (conv, past) in enumerate(zip(self.convs, state, strict=True)):
+            one = f"{name}.layer{layer}"
+            y = tap(f"{one}.activation", nonlinearity(self.nonlinearity, x))
+            if masks:
+                y = y * masks[layer][None, None, None]
+            window = jnp.concatenate([past, y])
+            new_state.append(window[frames:])
+            x = tap(f"{one}.convolution", conv(window))
+            if layer:
+                x = x + tap(f"{one}.skip", self.skips[layer - 1](in_groups(activations)))
+            x = tap(one, x)
+            activations.append(y)
+            outputs.append(x)
+        return tuple(new_state), in_groups([_average_pool(output, self.pool) for output in outputs])
 
     def _group(self, group):
         """New state of a group, and its input and the output of every layer, pooled."""
@@ -177,10 +207,11 @@ class Feedforward(nnx.Module):
         """New state, output maps, and the output of each block by name."""
         x, new_state, features = retina, [], {}
         for index, (inputs, block) in enumerate(zip(self.inputs, self.blocks, strict=True)):
-            block_state, x = block(state[index], inputs(x), None if noise is None else noise[index])
+            x, name = tap(f"feedforward.input{index}", inputs(x)), f"feedforward.block{index}"
+            block_state, x = block(state[index], x, None if noise is None else noise[index], name)
             new_state.append(block_state)
-            features[f"feedforward.block{index}"] = x
-        return tuple(new_state), self.out(x), features
+            features[name] = x = tap(name, x)
+        return tuple(new_state), tap("feedforward", self.out(x)), features
 
 
 RECURRENT = {"cvt_lstm": CvtLstm, "conv_lstm": ConvLstm, "rvt": Rvt}

@@ -100,6 +100,18 @@ def attend(
     return attended.reshape(groups, height, width, channels)
 
 
+def attention(
+    query: Float[Array, "groups height width channels"],
+    key: Float[Array, "groups height width channels"],
+    scale: Float[Array, "groups channels"],
+) -> Float[Array, "groups positions positions"]:
+    """The weights with which ``attend`` averages: each position's add up to 1."""
+    query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
+    query = query * scale[:, None, None]
+    query, key = (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (query, key))
+    return jax.nn.softmax(product("gpc,gqc->gpq", query, key), axis=-1)
+
+
 def average_by_similarity(
     query: Float[Array, "groups positions channels"],
     key: Float[Array, "groups positions channels"],

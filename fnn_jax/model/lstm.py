@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from fnn_jax.model.inside import scan, tap
 from fnn_jax.model.layers import Linear, dropout_mask
 
 
@@ -60,10 +61,11 @@ class Lstm(nnx.Module):
 
         def step(state, x):
             i, f, g, o = jnp.split(jnp.concatenate([x, state.hidden]) @ kernel + bias, 4)
-            cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            cell = tap("modulation.cell", jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g))
             hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
             if noise is not None:
                 hidden = hidden * noise.hidden
+            hidden = tap("modulation.hidden", hidden)
             return LstmState(hidden, cell), hidden
 
-        return jax.lax.scan(step, state, inputs)
+        return scan(step, state, inputs)

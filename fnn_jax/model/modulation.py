@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from fnn_jax.model.alternatives.flat_lstm import FlatLstm, SigmoidLstm
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.inside import tap
 from fnn_jax.model.layers import Linear, nonlinearity
 from fnn_jax.model.lstm import Lstm, LstmNoise, LstmState
 
@@ -40,7 +41,7 @@ class MlpLstm(nnx.Module):
         x = behaviour
         for layer in (self.linear, *self.more):
             x = nonlinearity(self.nonlinearity, layer(x))
-        return self.lstm(state, x, noise)
+        return self.lstm(state, tap("modulation.linear", x), noise)
 
 
 MODULATION = {"mlp_lstm": MlpLstm, "flat_lstm": FlatLstm, "sigmoid_lstm": SigmoidLstm}

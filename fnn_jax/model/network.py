@@ -10,7 +10,7 @@ Everything here is a pure function of the network (a pytree of parameters), a st
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.common.checks import integer, one_of, shown
+from fnn_jax.model import inside
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core
 from fnn_jax.model.formulation import by_platform, formulated, formulation
@@ -66,10 +67,15 @@ class Network(nnx.Module):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names that ``features`` of ``rollout`` and ``step`` may contain, in the order of the stages."""
+        """The outputs of the stages, in their order. ``features`` may name any of ``value_names``."""
         blocks = tuple(f"feedforward.block{i}" for i in range(len(self.config.feedforward.channels)))
         after = ("feedforward", "recurrent.input", "recurrent.hidden", "core", "readout")
         return ("retina", "modulation", *blocks, *after)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Every value that ``features`` of ``rollout`` and ``step`` can read, in the order of the stages."""
+        return tuple(inside.table(self.config))
 
     def responses(self, readout: Float[Array, "*batch units"]) -> Float[Array, "*batch units"]:
         """What the units make of their readout, the mean over streams or one stream's: mean responses per frame."""
@@ -148,6 +154,8 @@ class Network(nnx.Module):
         precision: str = "float32",
         remat: bool = True,
         derivatives: str = "reverse",
+        interventions: Mapping[str, inside.Change] | None = None,
+        first_frame: int | Array = 0,
     ) -> tuple[NetworkState, Output]:
         """Responses to all frames of ``inputs``, ``[time, batch, ...]``, continuing from ``state``.
 
@@ -157,8 +165,8 @@ class Network(nnx.Module):
             stream: one stream alone, by an index that may be traced; only that stream's state moves on. Default: the
                 mean over the streams' readouts.
             periphery: what lies outside the monitor, ``"dark"`` or ``"extend"`` (its border repeated).
-            features: names out of ``feature_names``; arrays come as ``[time, batch, stream, ...]``, channels last
-                (``retina`` has no stream axis; with ``stream`` that axis has length 1).
+            features: names out of ``value_names``; arrays come as ``[time, batch, stream, ...]``, channels last
+                (``retina`` and the perspective's have no stream axis; with ``stream`` that axis has length 1).
             chunk_frames: how many frames go through the feedforward part together; more need more memory. Default:
                 about as many as are fastest on a CPU.
             precision: of the products of the core: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, in which
@@ -170,6 +178,10 @@ class Network(nnx.Module):
                 which JAX cannot push forward. ``"forward"``: the plain formulas, of which ``jax.jvp``,
                 ``jax.jacfwd``, ``jax.linearize`` and second derivatives exist, too (on black pixels the second is
                 infinite, as that of the monitor's power is); the numbers are the same, and slower.
+            interventions: functions by name of a value. ``f(value, place)`` is given the value of one frame of one
+                video and stream, channels last, and ``fnn_jax.interventions.Place``, and returns what the network goes
+                on with, of the same shape and dtype. Those of ``fnn_jax.interventions`` are ready.
+            first_frame: which frame of its video the first one is, for ``place.frame``.
 
         Returns:
             The state after the last frame, and ``Output``.
@@ -180,6 +192,7 @@ class Network(nnx.Module):
                 out of range it is clamped.
         """
         self.check_options(stream, periphery, features, precision)
+        interventions = self.check_interventions(interventions)
         one_of("derivatives", derivatives, DERIVATIVES)
         frames = inputs.stimulus.shape[0]
         if frames == 0:
@@ -189,10 +202,21 @@ class Network(nnx.Module):
         elif chunk_frames is not frames:  # which may be a symbol, where programs are exported
             chunk_frames = integer("chunk_frames", chunk_frames)
 
+        # What no stage returns by itself has to be tapped.
+        tapped = frozenset(name for name in features if name not in self.feature_names)
+        is_probed = bool(tapped or interventions)
+
         def run(network, state, inputs):
             def advance(state, inputs):
-                return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat)
+                probe = None
+                if is_probed:
+                    inputs, counted = inputs
+                    place = inside.Place(counted, jnp.int32(0), jnp.int32(-1))
+                    probe = inside.Probe(tapped, interventions, place, {})
+                return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat, probe)
 
+            if is_probed:
+                inputs = inputs, jnp.arange(frames, dtype=jnp.int32) + jnp.asarray(first_frame, jnp.int32)
             return _over_chunks(advance, state, inputs, chunk_frames)
 
         def formulate(network, state, inputs):
@@ -202,7 +226,8 @@ class Network(nnx.Module):
                     return run(network, state, inputs)
             return by_platform(run, network, state, inputs)
 
-        return over_devices(formulate, self, state, inputs, features, one_stream=stream is not None)
+        spread = {"one_stream": stream is not None, "changed": bool(interventions)}
+        return over_devices(formulate, self, state, inputs, features, **spread)
 
     def one_stream(self, stream: int | Array) -> "Network":
         """A network of one stream alone, by an index that may be traced; its arrays keep the axis of streams."""
@@ -251,17 +276,33 @@ class Network(nnx.Module):
                 raise TypeError(f"stream is {shown(stream)}; {expected}.")
             if not 0 <= index < self.config.num_streams:
                 raise ValueError(f"stream is {shown(index)}; {expected}.")
-        unknown = [name for name in features if name not in self.feature_names]
-        if unknown:
-            raise ValueError(
-                f"features has unknown names {shown(unknown)}; expected names out of {self.feature_names}."
-            )
+        for name in features:
+            if name not in self.value_names:
+                inside.choose([name], self.value_names)
+                raise ValueError(f"features has a pattern ({name!r}); expected names: see twin.feature_table().")
         one_of("precision", precision, PRECISIONS)
         dtype = self.perspective.monitor.center.dtype
         if precision != "float32" and dtype != jnp.float32:
             raise ValueError(f"precision is {precision!r}, but parameters are {dtype}; leave it at 'float32'.")
 
-    def _advance(self, state, inputs, stream, periphery, names, precision, remat):
+    def check_interventions(self, interventions: Any) -> dict[str, inside.Change]:
+        """By name, or raise ``TypeError`` or ``ValueError`` for what is no intervention on a value of this network."""
+        expected = "a dictionary from names of twin.feature_table() to functions of a value and its place"
+        if interventions is None:
+            return {}
+        if not isinstance(interventions, Mapping):
+            raise TypeError(f"interventions is {shown(interventions)}; expected {expected}.")
+        for name, change in interventions.items():
+            inside.choose([name], self.value_names, "interventions")
+            if name not in self.value_names:
+                raise ValueError(f"interventions has a pattern ({name!r}); expected names, one for each function.")
+            if name in inside.ONLY_READ:
+                raise ValueError(f"interventions changes {name!r}, which can only be read.")
+            if not callable(change):
+                raise TypeError(f"interventions[{name!r}] is {shown(change)}; expected a function of value and place.")
+        return dict(interventions)
+
+    def _advance(self, state, inputs, stream, periphery, names, precision, remat, probe=None):
         """A chunk of frames: videos one by one, inside each its streams one by one."""
         position = self.readout.position
         streams = (self.modulation, self.core, self.readout.feature)
@@ -271,51 +312,66 @@ class Network(nnx.Module):
             streams = _select(streams, stream, axis=0)
             stream_state = _select(stream_state, stream, axis=1)
 
+        def at(video, stream):
+            """A probe of one video and stream, with nothing found yet."""
+            return probe and probe._replace(place=probe.place._replace(video=video, stream=stream), found={})
+
         def video(args):
-            inputs, stream_state, noise = args
+            inputs, stream_state, noise, index = args
             dtype = self.perspective.monitor.center.dtype
-            retina = self.perspective(
-                inputs.stimulus if inputs.stimulus.dtype == jnp.uint8 else inputs.stimulus.astype(dtype),
-                inputs.eye.astype(dtype),
-                None if noise is None else noise.perspective,
-                periphery,
-            )
+            with inside.probing(at(index, jnp.int32(-1))) as seen:
+                retina = self.perspective(
+                    inputs.stimulus if inputs.stimulus.dtype == jnp.uint8 else inputs.stimulus.astype(dtype),
+                    inputs.eye.astype(dtype),
+                    None if noise is None else noise.perspective,
+                    periphery,
+                )
             positions = position(None if noise is None else noise.readout)
 
-            at_once = formulation() in ("gpu", "tpu")
+            # What is tapped is that of one stream, in the order in which people see it.
+            at_once = formulation() in ("gpu", "tpu") and probe is None
 
             def run(args):
                 """One stream; with ``at_once`` all of them, in arrays with a leading axis."""
-                (modulation, core, feature), (modulation_state, core_state, noise) = args
+                (modulation, core, feature), (modulation_state, core_state, noise), stream = args
                 modulation_noise, core_noise = (None, None) if noise is None else noise
                 each = jax.vmap if at_once else (lambda function: function)
-                modulate = each(lambda layer, state, noise: layer(state, behaviour, noise))
-                modulation_state, vector = modulate(modulation, modulation_state, modulation_noise)
-                with jax.default_matmul_precision(precision):
-                    through = core.all_streams if at_once else core
-                    core_state, maps, features = through(core_state, retina, vector, core_noise)
-                readout = each(lambda layer, maps: layer(maps, positions))(feature, maps)
-                features |= {"modulation": vector, "readout": readout}
-                return (modulation_state, core_state), readout, {n: features[n] for n in names if n != "retina"}
+                with inside.probing(at(index, stream)) as found:
+                    modulate = each(lambda layer, state, noise: layer(state, behaviour, noise))
+                    modulation_state, vector = modulate(modulation, modulation_state, modulation_noise)
+                    vector = inside.tap("modulation", vector)
+                    with jax.default_matmul_precision(precision):
+                        through = core.all_streams if at_once else core
+                        core_state, maps, features = through(core_state, retina, vector, core_noise)
+                    readout = each(lambda layer, maps: layer(maps, positions))(feature, maps)
+                    readout = inside.tap("readout", readout)
+                features |= {"modulation": vector, "readout": readout, **found}
+                return (modulation_state, core_state), readout, {n: features[n] for n in by_stream_names}
 
             behaviour = inputs.behaviour.astype(dtype)
             # On a CPU computing a stream's chunk once more is faster than writing what is inside to memory.
             run = jax.checkpoint(run, prevent_cse=False) if remat else run
-            by_stream = (streams, stream_state)
+            by_stream = (streams, stream_state, stream_indices)
             new_state, readout, features = run(by_stream) if at_once else _map(run, by_stream)
-            if "retina" in names:
-                features["retina"] = retina
+            seen["retina"] = retina
+            features |= {name: seen[name] for name in names if name in inside.WITHOUT_STREAMS}
             return new_state, readout.mean(0), features
 
+        by_stream_names = [name for name in names if name not in inside.WITHOUT_STREAMS]
+        video_indices = stream_indices = None
+        if probe is not None:
+            video_indices = jnp.arange(inputs.stimulus.shape[1], dtype=jnp.int32)
+            chosen = jnp.arange(self.config.num_streams) if stream is None else jnp.asarray(stream)[None]
+            stream_indices = chosen.astype(jnp.int32)
         by_video = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), inputs)
-        new_state, readout, features = _map(video, (by_video, stream_state, state.noise))
+        new_state, readout, features = _map(video, (by_video, stream_state, state.noise, video_indices))
         if stream is not None:
             old = (state.modulation, state.core)
             new_state = jax.tree.map(
                 lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, stream, axis=1), old, new_state
             )
         # [batch, stream, time] and [batch, time] to time first.
-        features = {n: jnp.moveaxis(a, 1 if n == "retina" else 2, 0) for n, a in features.items()}
+        features = {n: jnp.moveaxis(a, 1 if n in inside.WITHOUT_STREAMS else 2, 0) for n, a in features.items()}
         readout = jnp.moveaxis(readout, 1, 0)
         modulation_state, core_state = new_state
         return NetworkState(modulation_state, core_state, state.noise), Output(
@@ -356,7 +412,7 @@ def chunk_length(frames: int) -> int:
 
 
 def _over_chunks(advance, state, inputs, length):
-    frames = inputs.stimulus.shape[0]
+    frames = jax.tree.leaves(inputs)[0].shape[0]
     if frames <= length:
         return advance(state, inputs)
     whole = frames - frames % length

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from fnn_jax.model import geometry
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.inside import tap
 from fnn_jax.model.layers import Buffer, Linear, dropout_mask, nonlinearity
 from fnn_jax.model.numerics import full_precision
 from fnn_jax.model.pixels import PIXELS
@@ -130,17 +131,19 @@ class Perspective(nnx.Module):
         ``stimulus`` holds pixel values, uint8 or in [0, 1]; ``eye`` the z-scored position of the pupil.
         """
         center, axes = self.monitor.placement(noise)
-        luminance = self._luminance(stimulus)
+        luminance = tap("perspective.luminance", self._luminance(stimulus))
         height, width = stimulus.shape[1:3]
 
         def frame(image, rotation):
             rays = self.retina[...] @ rotation.T
             points = geometry.project_on_monitor(rays, center, axes)
             points = geometry.isotropic_to_sampling(points, (height, width), points.shape[:2])
-            return geometry.sample_bilinear(image[None], points, PERIPHERIES[periphery])[0]
+            return geometry.sample_bilinear(image[None], points, PERIPHERIES[periphery])[0], points
 
-        gaze = self.gaze(eye, None if noise is None else noise.eye)
-        return self.response(jax.vmap(frame)(luminance, gaze))
+        angles = tap("perspective.eye", self.eye(eye, None if noise is None else noise.eye))
+        retina, points = jax.vmap(frame)(luminance, geometry.rotation_matrix(angles))
+        tap("perspective.points", points)
+        return tap("retina", self.response(retina))
 
     @full_precision
     def monitor_position(

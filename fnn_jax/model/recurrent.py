@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from fnn_jax.model import stacked
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.formulation import formulation
-from fnn_jax.model.grouped import attend, convolution, join_groups, map_groups, split_groups
+from fnn_jax.model.grouped import attend, attention, convolution, join_groups, map_groups, split_groups
+from fnn_jax.model.inside import asked, scan, tap
 from fnn_jax.model.layers import Conv, InterGroup, dropout_mask
 from fnn_jax.model.numerics import product
 
@@ -97,22 +98,27 @@ class Recurrent(nnx.Module):
         noise: RecurrentNoise | None = None,
     ) -> tuple[State, Float[Array, "time height width out_channels"], dict[str, Array]]:
         """New state, output maps, and the recurrent input and hidden state by name."""
-        inputs = self._inputs(feedforward, modulation)
+        inputs, forms = self._inputs(feedforward, modulation), (_seen, self._hidden_form)
         hidden_blocks = None if self.hidden_map is None else self.hidden_map.blocks()
         advance = self.advance(*feedforward.shape[1:3])
 
         def step(state, inputs):
             if hidden_blocks is not None:
                 inputs = product("ihwc,oidc->ohwd", state.hidden, hidden_blocks) + inputs
-            x = jnp.tanh(inputs)
+            x = tap("recurrent.input", jnp.tanh(tap("recurrent.linear", inputs, *forms)), *forms)
             dropped = x if noise is None else x * noise.inputs[:, None, None]
             joined = jnp.concatenate([dropped, state.hidden], axis=-1)
             state = advance(state, joined, None if noise is None else noise.hidden[:, None, None])
+            state = state._replace(hidden=tap("recurrent.hidden", state.hidden, *forms))
             return state, (x, state.hidden)
 
-        state, (x, hidden) = jax.lax.scan(step, state, split_groups(inputs, self.groups))
+        state, (x, hidden) = scan(step, state, split_groups(inputs, self.groups))
         x, hidden = join_groups(x), join_groups(hidden)
-        return state, self.out(hidden), {"recurrent.input": x, "recurrent.hidden": hidden}
+        return state, tap("core", self.out(hidden)), {"recurrent.input": x, "recurrent.hidden": hidden}
+
+    def _hidden_form(self, maps):
+        """Maps ``[height, width, channels]`` as they lie inside."""
+        return split_groups(maps[None], self.groups)[0]
 
     def _inputs(self, feedforward, modulation):
         return self.feedforward_map(feedforward) + self.modulation_map(modulation[:, None, None, :])
@@ -128,6 +134,11 @@ class Recurrent(nnx.Module):
         return jax.vmap(lambda stream, *args: stream(*args))(self, state, feedforward, modulation, noise)
 
 
+def _seen(maps: Float[Array, "groups height width c"]) -> Float[Array, "height width channels"]:
+    """Maps as people see them."""
+    return join_groups(maps[None])[0]
+
+
 def grouped_gates(*gates: Conv) -> tuple[Float[Array, "groups h w in_channels c"], Float[Array, "groups 1 1 c"]]:
     """Kernel and bias of several maps within groups, as one."""
     kernel = jnp.concatenate([gate.grouped_kernel() for gate in gates], axis=-1)
@@ -141,8 +152,10 @@ def lstm_update(
 ) -> RecurrentState:
     """The next state, from input gate, forget gate, candidate and output gate side by side."""
     i, f, g, o = jnp.split(gates, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+    forms = _seen, lambda maps: split_groups(maps[None], gates.shape[0])[0]
+    i, f = (tap(f"recurrent.{n}", jax.nn.sigmoid(a), *forms) for n, a in (("input_gate", i), ("forget_gate", f)))
+    cell = tap("recurrent.cell", f * state.cell + i * tap("recurrent.candidate", jnp.tanh(g), *forms), *forms)
+    hidden = tap("recurrent.output_gate", jax.nn.sigmoid(o), *forms) * jnp.tanh(cell)
     if mask is not None:
         hidden = hidden * mask
     return RecurrentState(hidden, cell)
@@ -166,9 +179,13 @@ class Attention(Recurrent):
         gate_maps, gate_bias = grouped_gates(*gates)
 
         def read(joined):
-            z = convolve(joined)
-            query, key, value = jnp.split(map_groups(z, attention_maps), 3, axis=-1)
-            a = attend(query, key, value, self.scale[...])
+            forms = _seen, self._hidden_form
+            z = tap("recurrent.convolution", convolve(joined), *forms)
+            maps = zip(("query", "key", "value"), jnp.split(map_groups(z, attention_maps), 3, axis=-1), strict=True)
+            query, key, value = (tap(f"recurrent.{name}", each, *forms) for name, each in maps)
+            if asked("recurrent.attention"):
+                tap("recurrent.attention", attention(query, key, self.scale[...]))
+            a = tap("recurrent.attended", attend(query, key, value, self.scale[...]), *forms)
             return map_groups(jnp.concatenate([z, a], axis=-1), gate_maps) + gate_bias
 
         return read

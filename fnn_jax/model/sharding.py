@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from fnn_jax.common.checks import shown
+from fnn_jax.model.inside import WITHOUT_STREAMS
 from fnn_jax.model.values import NetworkState, Output
 
 
@@ -45,10 +46,9 @@ class Axes(NamedTuple):
         return P(None, self.videos)
 
     def of_output(self, features):
-        others: dict[str, Any] = {
-            "retina": P(None, self.videos),
-            "readout": P(None, self.videos, self.streams, self.units),
-        }
+        others: dict[str, Any] = dict.fromkeys(WITHOUT_STREAMS, P(None, self.videos))
+        by_unit_and_stream: Any = P(None, self.videos, self.streams, self.units)
+        others |= {"readout": by_unit_and_stream, "readout.samples": by_unit_and_stream}
         by_name = {name: others.get(name, P(None, self.videos, self.streams)) for name in features}
         by_unit: Any = P(None, self.videos, self.units)
         return Output(by_unit, by_unit, by_name)
@@ -68,15 +68,22 @@ def shardings(network, mesh):
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), axes.of_network(network))
 
 
-def over_devices(rollout: Callable, network, state, inputs, features: Sequence[str], *, one_stream: bool):
+def over_devices(
+    rollout: Callable, network, state, inputs, features: Sequence[str], *, one_stream: bool, changed: bool
+):
     """Call a rollout, which returns a state and an output with these features, on the devices where its arguments lie.
 
     Of one stream alone every device has the whole.
+
+    Raises:
+        ValueError: values are ``changed``, and lie on several devices.
     """
     types = [jax.typeof(array).sharding for array in jax.tree.leaves((network, state, inputs))]
     meshes = [sharding.mesh for sharding in types if any(sharding.spec)]
     if not meshes:
         return rollout(network, state, inputs)
+    if changed:
+        raise ValueError("interventions is given, and arrays are spread over a mesh; expected all on one device each.")
 
     def axis(array, index):
         return jax.typeof(array).sharding.spec[index]

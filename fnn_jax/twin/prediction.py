@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from fnn_jax.common.checks import sequence, shown
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
+from fnn_jax.model.inside import choose, table
+from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
 from fnn_jax.twin.inputs import CheckedInputs
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
     """Frames, and their output on the device; that of the last chunk may be longer, filled up with repeats."""
     twin.network.check_options(options.stream, options.periphery, options.features, options.precision)
+    changes = twin.network.check_interventions(options.interventions)
+    options = options._replace(interventions={name: as_pytree(change) for name, change in changes.items()})
     length = sizes.checked_chunk_frames(options.chunk_frames, twin.config, twin._device(), checked.batch)
 
     def computed():  # what is wrong is said by the call, not when the first chunk is asked for
@@ -28,7 +33,7 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
         for start in range(0, checked.frames, length):
             stop = min(start + length, checked.frames)
             inputs = Inputs(*checked.chunk(start, stop, length, twin.config, twin._dtype))
-            state, output = twin._rollout(state, inputs, options)
+            state, output = twin._rollout(state, inputs, options, start)
             yield slice(start, stop), output
 
     return computed()
@@ -68,12 +73,28 @@ def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> 
 
 
 def feature_names(network: Network, names: Any) -> tuple[str, ...]:
-    """The names, each once; which of them exist, ``chunks`` says."""
-    expected = f"names out of {network.feature_names}"
+    """The names that are meant, each once; of patterns, those that fit."""
+    expected = "names, or patterns such as 'recurrent.*', of twin.feature_table()"
     names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"names is {shown(names)}; expected {expected}.")
-    return tuple(dict.fromkeys(names))
+    return choose(names, network.value_names)
+
+
+def feature_table(network: Network) -> pd.DataFrame:
+    """See ``Twin.feature_table``."""
+    about = table(network.config)
+    config = network.config
+    image = (config.stimulus_height, config.stimulus_width, config.stimulus_channels)
+    sizes = image, (config.perspective.eye_features,), (config.modulation.behaviour_features,)
+    inputs: Any = Inputs(*(jax.ShapeDtypeStruct((1, 1, *size), np.float32) for size in sizes))  # type: ignore[arg-type]
+
+    def run(network, inputs):
+        return network.rollout(network.init_state(1), inputs, features=tuple(about))[1].features
+
+    shapes = {name: array.shape[2:] for name, array in jax.eval_shape(run, network, inputs).items()}
+    rows = {"shape": [shapes[name] for name in about], "what": list(about.values())}
+    return pd.DataFrame(rows, index=pd.Index(about, name="name"))
 
 
 def batch_of(state: Any, network: Network) -> int:

@@ -4,7 +4,8 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     features: tuple[str, ...] = ()
     precision: str = "float32"
     chunk_frames: int | None = None
+    interventions: Mapping[str, Callable] = MappingProxyType({})
 
 
 class _FoldedCore:
@@ -62,7 +64,7 @@ def fold(network: Network) -> tuple[Network, _FoldedCore]:
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
-def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, features, precision):
+def compiled_rollout(leaves, state, inputs, stream, changes, first_frame, *, structure, periphery, features, precision):
     """``Network.rollout`` of one chunk of frames, whatever their number.
 
     It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
@@ -70,6 +72,7 @@ def compiled_rollout(leaves, state, inputs, stream, *, structure, periphery, fea
     """
     network = jax.tree.unflatten(structure, leaves)
     options = {"periphery": periphery, "features": features, "precision": precision}
+    options |= {"interventions": changes, "first_frame": first_frame}
     return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
 
 

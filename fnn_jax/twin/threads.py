@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.model.inside import WITHOUT_STREAMS
 from fnn_jax.model.values import Inputs, NetworkState, Output
 from fnn_jax.twin.rollout import compiled, outside_traces
 
@@ -51,10 +52,10 @@ def join(leaves, states, outputs, *, structure):
     parts = [(state.modulation, state.core) for state in states]
     modulation, core = jax.tree.map(lambda *arrays: jnp.concatenate(arrays, axis=1), *parts)
     readout = jnp.stack([output.readout for output in outputs]).mean(0)
-    features = {
-        name: array if name == "retina" else jnp.concatenate([output.features[name] for output in outputs], axis=2)
-        for name, array in outputs[0].features.items()
-    }
+    features = {}
+    for name, array in outputs[0].features.items():
+        by_stream = [output.features[name] for output in outputs]
+        features[name] = array if name in WITHOUT_STREAMS else jnp.concatenate(by_stream, axis=2)
     return NetworkState(modulation, core, None), Output(network.responses(readout), readout, features)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import integer
+from fnn_jax.common.checks import seed as checked_seed
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import select_units
 from fnn_jax.twin import threads
 from fnn_jax.twin.finite import warn_of_responses
+from fnn_jax.twin.heads import RANDOM, random_config, random_network, with_readout
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.twin.locations import readout_locations
-from fnn_jax.twin.prediction import batch_of, chunks, collect, feature_names, first_not_finite
+from fnn_jax.twin.prediction import batch_of, chunks, collect, feature_names, feature_table, first_not_finite
 from fnn_jax.twin.provenance import Given, parameters_digest
 from fnn_jax.twin.rollout import Options, compiled_rollout, fold, initial_state, outside_traces
 from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
@@ -36,6 +39,9 @@ class Twin:
 
     A twin is a pytree whose leaves are the parameters: give it to ``jax.jit``, ``jax.device_put`` or ``jax.tree.map``.
     It can be copied and pickled, for ``multiprocessing``, ``joblib`` and the like.
+
+    A new ``Network(config, rngs=...)`` has the initial weights of the released package, whose readout is zero: until it
+    is trained, every unit responds 1 to everything. ``Twin.random`` has random units that differ.
 
     Attributes:
         network: the parameters, and the functions of them; see ``fnn_jax.Network``.
@@ -131,6 +137,23 @@ class Twin:
         provenance = {key: metadata[key] for key in PROVENANCE if key in metadata}
         return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)
 
+    @classmethod
+    def random(cls, config: NetworkConfig | None = None, *, units: int | None = None, seed: int = 0) -> "Twin":
+        """A twin with random weights whose units differ, to try things without the published ones.
+
+        Args:
+            config: the architecture; default: the published one.
+            units: how many; default: those of ``config``, or 100.
+            seed: the same one draws the same weights.
+
+        It is no model of a mouse, and its label says so.
+
+        Raises:
+            TypeError, ValueError: arguments of other kinds.
+        """
+        network = random_network(random_config(config, units), checked_seed("seed", seed))
+        return cls(network, name="random", label=RANDOM)
+
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write the twin as a folder that ``load`` reads; an existing one is kept unless ``overwrite`` is set."""
         record = {**self.record(), "label": self.label}
@@ -153,6 +176,28 @@ class Twin:
         rows = choose_units(self.units, units, unit_ids)
         network = select_units(self.network, rows)
         return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
+
+    def with_readout(self, weights: Any, positions: Any, biases: Any = None) -> "Twin":
+        """A twin with the same core and other units, which read it as they are told.
+
+        Args:
+            weights: feature weights on the maps of the core, ``[S, U, C]``, or ``[U, C]`` for all streams alike; NumPy
+                or JAX arrays. ``twin.network.readout.feature.weights()`` are those of a twin.
+            positions: where each unit reads, ``[U, 2]``: x and y, [-1, 1] from edge to edge of the maps, y = -1 is the
+                top; ``core_x, core_y_down`` of ``readout_locations``, ``twin.network.readout.position()``.
+            biases: ``[S, U]``, or ``[U]`` for all streams alike; default zeros.
+
+        A unit's readout is its weights times the maps at its position, plus its bias, the mean over streams; published
+        units respond with its exponential. Everything before the readout is shared. ``readout_id`` counts from 0; the
+        provenance says ``changed``; positions move in training (``key``) as far as those of a new network.
+
+        Raises:
+            TypeError, ValueError: what are no finite numbers, or arrays of other shapes.
+        """
+        network = with_readout(self.network, weights, positions, biases)
+        record = self.record() | {"changed": True}
+        record.pop("weights", None)  # they were those of other units
+        return Twin(network, name=self.name, label=self.label, provenance=record)
 
     def readout_weights(self) -> np.ndarray:
         """Feature weights of each unit, ``[U, S * C]``: those of stream 0 first, as in the published properties."""
@@ -184,6 +229,7 @@ class Twin:
         stream: int | None = None,
         precision: str = "float32",
         chunk_frames: int | None = None,
+        interventions: Mapping[str, Callable] | None = None,
         progress: bool | None = None,
     ) -> np.ndarray:
         """Responses of all units to a video, or to a batch of videos.
@@ -198,6 +244,8 @@ class Twin:
             precision: ``"float32"``, or ``"tensorfloat32"`` or ``"bfloat16"``, which are faster on accelerators only;
                 their errors stand in docs/speed.md.
             chunk_frames: frames that go through the network together; None: from the memory at hand.
+            interventions: functions by name of a value inside the network, which change it: ``f(value, place)``, or
+                one of ``fnn_jax.interventions``; see docs/inside.md.
             progress: show a progress bar; None: in terminals and notebooks. Videos below 20 seconds show one
                 only where it is True.
 
@@ -211,7 +259,8 @@ class Twin:
         The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        (responses,) = collect(self, checked, Options(periphery, stream, (), precision, chunk_frames), progress)
+        options = Options(periphery, stream, (), precision, chunk_frames, interventions or {})
+        (responses,) = collect(self, checked, options, progress)
         if not np.isfinite(responses).all():
             warn_of_responses("responses", self.first_not_finite(checked, periphery, stream, precision))
         return responses if checked.is_batch else responses[:, 0]
@@ -237,24 +286,33 @@ class Twin:
         stream: int | None = None,
         precision: str = "float32",
         chunk_frames: int | None = None,
+        interventions: Mapping[str, Callable] | None = None,
         progress: bool | None = None,
     ) -> dict[str, np.ndarray]:
         """Outputs of inner stages for every frame; inputs as for ``predict``.
 
         Args:
-            names: out of ``twin.network.feature_names``: ``retina``, ``modulation``, ``feedforward.block0`` ...,
-                ``feedforward``, ``recurrent.input``, ``recurrent.hidden``, ``core``, ``readout``.
+            names: out of ``twin.feature_table()``, such as ``retina``, ``core`` or ``recurrent.hidden``; or patterns,
+                such as ``"feedforward.block1.*"``.
+            interventions: as for ``predict``; what is returned is what the network went on with.
 
         Returns:
-            Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` has no stream
-            axis; with ``stream`` given that axis has length 1.
+            Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` and the
+            perspective's have no stream axis; with ``stream`` given that axis has length 1.
         """
         names = feature_names(self.network, names)
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        options = Options(periphery, stream, names, precision, chunk_frames)
+        options = Options(periphery, stream, names, precision, chunk_frames, interventions or {})
         _, *features = collect(self, checked, options, progress)
         features = features if checked.is_batch else [array[:, 0] for array in features]
         return dict(zip(names, features, strict=True))
+
+    def feature_table(self) -> pd.DataFrame:
+        """Every value inside the network that ``features`` reads: its shape in one frame of a video, and what it is.
+
+        Indexed by name, in the order of the stages; the axis of streams comes first where there is one.
+        """
+        return feature_table(self.network)
 
     def chunks(
         self,
@@ -267,6 +325,7 @@ class Twin:
         stream: int | None = None,
         precision: str = "float32",
         chunk_frames: int | None = None,
+        interventions: Mapping[str, Callable] | None = None,
     ) -> Iterator[tuple[slice, Output]]:
         """``predict`` and ``features`` of a video, chunk by chunk, for what does not fit into memory.
 
@@ -274,7 +333,8 @@ class Twin:
         that of the last chunk may be longer than the slice, filled up with repeats.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        options = Options(periphery, stream, feature_names(self.network, names), precision, chunk_frames)
+        names = feature_names(self.network, names)
+        options = Options(periphery, stream, names, precision, chunk_frames, interventions or {})
         return chunks(self, checked, options)
 
     def rollout(
@@ -287,11 +347,16 @@ class Twin:
         stream: int | jax.Array | None = None,
         precision: str = "float32",
         key: jax.Array | None = None,
-    ) -> jax.Array:
+        features: Sequence[str] | None = None,
+        interventions: Mapping[str, Callable] | None = None,
+        derivatives: str = "reverse",
+    ) -> Any:
         """``predict`` on JAX arrays, for ``jax.jit``, ``jax.grad`` and ``jax.vmap``: gradients reach the pixels.
 
-        Inputs and result as for ``predict``; with ``key`` the random draws of training are made. All frames go through
-        in one program, so a gradient's memory grows with their number.
+        Inputs and result as for ``predict``; with ``key`` the random draws of training are made, and with ``features``
+        the responses come with a dictionary of them, as of ``features``. ``derivatives`` is that of
+        ``Network.rollout``: ``"forward"`` for ``jax.jvp`` and ``jax.jacfwd``. All frames go through in one program, so
+        a gradient's memory grows with their number.
         """
         checked = check_inputs(stimuli, perspectives, modulations, self.config)
         self.network.check_options(stream, periphery, (), precision)
@@ -308,8 +373,12 @@ class Twin:
             jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
         )
         state = self.network.init_state(checked.batch, key)
-        _, output = self.network.rollout(state, inputs, stream=stream, periphery=periphery, precision=precision)
-        return output.responses if checked.is_batch else output.responses[:, 0]
+        names = () if features is None else feature_names(self.network, features)
+        asked = {"stream": stream, "periphery": periphery, "precision": precision, "derivatives": derivatives}
+        _, output = self.network.rollout(state, inputs, features=names, interventions=interventions, **asked)
+        if not checked.is_batch:
+            output = jax.tree.map(lambda array: array[:, 0], output)
+        return output.responses if features is None else (output.responses, output.features)
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """State before the first frame, for ``step``. A pytree of arrays: save it, copy it, continue from it."""
@@ -324,6 +393,8 @@ class Twin:
         *,
         periphery: str = "dark",
         stream: int | None = None,
+        interventions: Mapping[str, Callable] | None = None,
+        frame_index: int = 0,
     ) -> tuple[NetworkState, np.ndarray]:
         """One frame, for closed loops: the new state and the responses to this frame.
 
@@ -331,6 +402,7 @@ class Twin:
             state: from ``init_state(batch)``, or returned by the call before; it is not changed.
             frame: ``[H, W]``, ``[H, W, C]`` or, for a batch, ``[N, H, W, C]``; uint8 or floats in [0, 1].
             perspective, modulation: ``[2]`` or ``[N, 2]``; default zeros.
+            interventions: as for ``predict``; ``frame_index`` is what they get for ``place.frame``.
 
         Returns:
             ``state`` after this frame, and responses ``[U]``, or ``[N, U]`` where any input had a batch axis.
@@ -344,7 +416,10 @@ class Twin:
                 f"Make the state with init_state({checked.batch})."
             )
         inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
-        state, output = self._rollout(state, inputs, Options(periphery, stream))
+        changes = self.network.check_interventions(interventions)
+        changes = {name: as_pytree(change) for name, change in changes.items()}
+        options = Options(periphery, stream, interventions=changes)
+        state, output = self._rollout(state, inputs, options, integer("frame_index", frame_index, least=0))
         responses = np.asarray(output.responses[0])
         return state, responses if checked.is_batch or batch > 1 else responses[0]
 
@@ -389,7 +464,9 @@ class Twin:
     def _dtype(self):
         return self.network.perspective.monitor.center.dtype
 
-    def _rollout(self, state: NetworkState, inputs: Inputs, options: Options) -> tuple[NetworkState, Output]:
+    def _rollout(
+        self, state: NetworkState, inputs: Inputs, options: Options, first_frame: int = 0
+    ) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
         with outside_traces():
             now = jax.tree.leaves(self.network)
@@ -399,6 +476,8 @@ class Twin:
             _, leaves, structure, _ = self._folded
             static = {name: getattr(options, name) for name in ("periphery", "features", "precision")}
             in_threads = options.stream is None and threads.worthwhile(leaves, self.config.num_streams)
-            if not in_threads:
-                return compiled_rollout(leaves, state, inputs, options.stream, structure=structure, **static)
+            # Interventions are told the stream, of which a program of one stream alone knows nothing.
+            if not in_threads or options.interventions:
+                changes = dict(options.interventions), np.int32(first_frame)
+                return compiled_rollout(leaves, state, inputs, options.stream, *changes, structure=structure, **static)
         return threads.rollout(leaves, state, inputs, structure=structure, **static)
