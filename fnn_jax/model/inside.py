@@ -179,6 +179,29 @@ def table(config: NetworkConfig) -> dict[str, str]:
     return rows
 
 
+def released_modules(config: NetworkConfig) -> dict[str, str]:
+    """Of values that a module of the published network returns, too, when a hook listens to it: the module's path."""
+    modules = {
+        **{"perspective.eye": "perspective.mlp", "perspective.luminance": "perspective.monitor_pixel"},
+        **{"retina": "perspective.retina_pixel", "modulation.linear": "modulation.mlp"},
+        **{"modulation.hidden": "modulation.lstm.drop_h", "modulation": "modulation.lstm.drop_h"},
+    }
+    for index, layers in enumerate(config.feedforward.layers):
+        modules[f"feedforward.input{index}"] = f"core.feedforward.inputs.{index}"
+        block = modules[f"feedforward.block{index}"] = f"core.feedforward.blocks.{index}"
+        for layer in range(layers):
+            one = f"feedforward.block{index}.layer{layer}"
+            modules[f"{one}.activation"] = f"{block}.drops.{layer}"
+            modules[f"{one}.convolution"] = f"{block}.convs.{layer}"
+            if layer:
+                modules[f"{one}.skip"] = f"{block}.skips.{layer}"
+    inner = {"linear": "proj_x", "input": "drop_x", "convolution": "conv", "hidden": "drop_h"}
+    inner |= {"query": "proj_q", "key": "proj_k", "value": "proj_v"}
+    modules |= {f"recurrent.{name}": f"core.recurrent.{module}" for name, module in inner.items()}
+    modules |= {"feedforward": "core.feedforward.out", "core": "core.recurrent.out"}
+    return {name: module for name, module in modules.items() if name in table(config)}
+
+
 def choose(patterns: Iterable[str], known: Iterable[str], argument: str = "features") -> tuple[str, ...]:
     """The names that some patterns, such as ``"feedforward.block1.*"``, stand for, each once, in order.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fnn_jax.common.checks import sequence, shown
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
-from fnn_jax.model.inside import choose, table
+from fnn_jax.model.inside import choose, released_modules, table
 from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
@@ -93,7 +93,9 @@ def feature_table(network: Network) -> pd.DataFrame:
         return network.rollout(network.init_state(1), inputs, features=tuple(about))[1].features
 
     shapes = {name: array.shape[2:] for name, array in jax.eval_shape(run, network, inputs).items()}
+    modules = released_modules(config)
     rows = {"shape": [shapes[name] for name in about], "what": list(about.values())}
+    rows["released"] = [modules.get(name, "") for name in about]
     return pd.DataFrame(rows, index=pd.Index(about, name="name"))
 
 

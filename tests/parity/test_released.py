@@ -13,6 +13,7 @@ from tolerances import assert_close
 from fnn_jax import NetworkConfig, Twin, cli, synthesis
 from fnn_jax.convert import convert, to_state_dict, write_state_dict
 from fnn_jax.convert.keys import entries
+from fnn_jax.model.inside import WITHOUT_STREAMS
 from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 from fnn_jax.synthesis.problem import Problem
 from fnn_jax.training.optimizer import released_sgd, rules
@@ -55,6 +56,34 @@ def test_input_forms_and_streams(shapes, tmp_path):
     units = np.zeros((10, 9))
     theirs = np.stack([*model.generate_loss(units, stimuli, eye, eye, stream=1)])  # with targets 0: the response
     assert_close("live response", twin.predict(stimuli, eye, eye, stream=1), theirs)
+
+
+def test_every_value_is_what_the_released_module_returns(shapes, tmp_path):
+    """Frames are smooth, and dark at the border: steep edges show how differently positions on the monitor round."""
+    model, twin = pair(shapes, 11, 6, tmp_path)
+    frames, size = 6, np.mgrid[:144, :256]
+    phase = size[0] / 31 + size[1] / 23
+    window = np.sin(np.pi * (size[0] + 0.5) / 144) * np.sin(np.pi * (size[1] + 0.5) / 256)
+    stimuli = np.uint8(window[None] * (127.5 + 120 * np.sin(phase[None] + np.arange(frames)[:, None, None])))
+    traces = recipe.behaviour(frames, seed=61), recipe.behaviour(frames, seed=62)
+    table = twin.feature_table().released
+    table = dict(table[table != ""])
+    gates = {"input_gate": "proj_i", "forget_gate": "proj_f", "candidate": "proj_g", "output_gate": "proj_o"}
+    table |= {f"recurrent.{gate}": f"core.recurrent.{module}" for gate, module in gates.items()}
+    heard = {path: [] for path in table.values()}
+    for path, calls in heard.items():
+        listen = lambda module, inputs, output, calls=calls: calls.append(output.detach().numpy()[0])  # noqa: E731
+        model.get_submodule(path).register_forward_hook(listen)
+    model.predict(stimuli, *traces)
+    values = twin.features(stimuli, list(table), *traces)
+    for name, path in table.items():
+        ours = np.moveaxis(values[name], -1, 2) if values[name].ndim == 5 else values[name]
+        ours = np.moveaxis(ours, -1, 1) if ours.ndim == 4 and name in WITHOUT_STREAMS else ours
+        theirs = np.stack(heard[path][-frames:])
+        if name.split(".")[-1] in gates:  # whose modules return them before their nonlinearity
+            theirs = np.tanh(theirs) if name.endswith("candidate") else 1 / (1 + np.exp(-theirs))
+        assert_close("live value", ours.reshape(theirs.shape), theirs)
+    assert len(table) > 35
 
 
 def test_state_dict_goes_back(shapes, tmp_path):
