@@ -4,25 +4,22 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from flax import nnx
 
 from fnn_jax import microns
 from fnn_jax.common.figures import DATA, LARGE, SIDE_BY_SIDE, WARNING, new_figure, save_figure, show_frame, style
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import parameter_arrays
+from fnn_jax.twin.heads import RANDOM, random_network
 from fnn_jax.twin.twin import Twin
 from fnn_jax.weights.store import save_network
 
 NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name
-RANDOM = "RANDOM weights, not trained on any brain"
 NEXT_STEP = """\
 Next: the real weights, 222 MB
     fnn-jax download
@@ -68,15 +65,6 @@ def run_demo(
     print(f"Wrote {output / 'responses.npz'} and {output / 'responses.png'}{label}.")
     if random:
         print("\n" + NEXT_STEP)
-
-
-def random_network(config: NetworkConfig, seed: int = 0) -> Network:
-    """A network with random weights, readout included, so that its units respond to something."""
-    network: Any = Network(config, rngs=nnx.Rngs(seed))
-    random = np.random.default_rng(seed)
-    for variable, scale in ((network.readout.position.mean, 0.5), (network.readout.feature.weight, 0.7)):
-        variable[...] = (scale * random.standard_normal(variable.shape)).astype(np.float32)
-    return network
 
 
 def black_gray_white() -> np.ndarray:

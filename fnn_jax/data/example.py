@@ -11,11 +11,11 @@ from fnn_jax.common import checks
 from fnn_jax.common.files import whole_directory
 from fnn_jax.common.rate import HZ
 from fnn_jax.data.recordings import BEHAVIOUR, EYE, RESPONSES, STIMULI
-from fnn_jax.demo import random_network
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.noise import pink_noise
+from fnn_jax.twin.heads import random_network
 from fnn_jax.twin.twin import Twin
 
 LABEL = "example of random weights"
