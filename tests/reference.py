@@ -9,6 +9,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 MODULES = {
     "fnn_jax": "",
     "fnn_jax.microns": "[weights](weights.md), [units](units.md)",
+    "fnn_jax.released": "[programs for the released package](released.md)",
+    "fnn_jax.released.microns": "[programs for the released package](released.md)",
     "fnn_jax.videos": "[prediction](predict.md)",
     "fnn_jax.stimuli": "[stimuli](stimuli.md)",
     "fnn_jax.screen": "[screens](screens.md)",

@@ -31,6 +31,7 @@ def test_the_table_of_keys_needs_neither_torch_nor_jax():
 
 MAY_IMPORT_CONVERT_LAZILY = {"demo", "microns", "microns.cache", "microns.verification"}
 MAY_IMPORT_CONVERT_LAZILY |= {"cli.convert", "cli.export", "cli.train"}
+MAY_IMPORT_CONVERT_LAZILY |= {"released.microns", "released.values", "released.visual"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
