@@ -1,4 +1,5 @@
-"""Published PyTorch weights to Orbax checkpoints, and back, for which alone torch is imported, here and nowhere else.
+"""Published PyTorch weights to Orbax checkpoints, and back; twins as modules of PyTorch. Torch is imported for the way
+back and for modules alone, here and nowhere else.
 
 Installed as ``fnn_jax.convert``.
 """
@@ -9,6 +10,7 @@ if __name__ != "fnn_jax.convert":
 from fnn_jax.convert.conversion import convert, convert_scans, to_state_dict, write_published_scan
 from fnn_jax.convert.export import export
 from fnn_jax.convert.published import PublishedFiles, read_state_dict, write_state_dict
+from fnn_jax.convert.torch_module import torch_module
 
 __all__ = [
     "PublishedFiles",
@@ -17,6 +19,7 @@ __all__ = [
     "export",
     "read_state_dict",
     "to_state_dict",
+    "torch_module",
     "write_published_scan",
     "write_state_dict",
 ]

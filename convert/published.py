@@ -159,8 +159,8 @@ class PublishedFiles:
         return table
 
 
-def require_torch():
-    """PyTorch.
+def require_torch(what: str = "Writing .pt files"):
+    """PyTorch, which this needs.
 
     Raises:
         ImportError: it is not installed; the message says how to.
@@ -169,7 +169,7 @@ def require_torch():
         import torch
     except ImportError as error:
         raise ImportError(
-            "Writing .pt files needs PyTorch, of which the build for CPUs is enough: "
+            f"{what} needs PyTorch, of which the build for CPUs is enough: "
             "pip install uv && uv pip install --torch-backend cpu torch"
         ) from error
     return torch

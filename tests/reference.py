@@ -19,7 +19,7 @@ MODULES = {
     "fnn_jax.data": "[training](training.md)",
     "fnn_jax.training": "[training](training.md)",
     "fnn_jax.evaluation": "[evaluation](evaluation.md)",
-    "fnn_jax.convert": "[weights](weights.md)",
+    "fnn_jax.convert": "[weights](weights.md), [PyTorch](torch.md)",
 }
 HEAD = """\
 # All public names
