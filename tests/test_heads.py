@@ -92,11 +92,11 @@ def test_own_readout_given_back(twin, video, responses):
 
 def test_units_come_in_their_order(twin, video, responses):
     weights, positions, biases = own(twin.network)
-    rows = np.array([4, 0, 4])
+    rows = np.array([4, 0, 4, 2])
     some = twin.with_readout(weights[:, rows], positions[rows], biases[:, rows])
     np.testing.assert_allclose(some.predict(video), responses[:, rows], rtol=1e-6)
-    assert some.units.index.tolist() == [0, 1, 2] and some.units.index.name == "readout_id"
-    assert some.num_units == some.config.num_units == 3 and twin.num_units == UNITS
+    assert some.units.index.tolist() == [0, 1, 2, 3] and some.units.index.name == "readout_id"
+    assert some.num_units == some.config.num_units == 4 and twin.num_units == UNITS
     located = twin.readout_locations().to_numpy()
     np.testing.assert_allclose(some.readout_locations().to_numpy(), located[rows], atol=1e-6)
 
