@@ -208,15 +208,14 @@ def choose(patterns: Iterable[str], known: Iterable[str], argument: str = "featu
     Raises:
         ValueError: a pattern fits no name; the nearest ones are suggested.
     """
-    known, chosen = tuple(known), {}
-    for pattern in patterns:
-        found = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
-        if not found:
-            near = difflib.get_close_matches(pattern, known, 3, 0.5)
-            hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-            raise ValueError(
-                f"{argument} has unknown names ({pattern!r}); expected names, or patterns such as 'recurrent.*', of "
-                f"twin.feature_table().{hint}"
-            )
-        chosen.update(dict.fromkeys(found))
-    return tuple(chosen)
+    known = tuple(known)
+    found = {pattern: [name for name in known if fnmatch.fnmatchcase(name, pattern)] for pattern in patterns}
+    unknown = [pattern for pattern, names in found.items() if not names]
+    if unknown:
+        near = [name for pattern in unknown for name in difflib.get_close_matches(pattern, known, 3, 0.5)]
+        hint = f" Did you mean {', '.join(map(repr, dict.fromkeys(near)))}?" if near else ""
+        raise ValueError(
+            f"{argument} has unknown names {shown(unknown)}; expected names, or patterns such as 'recurrent.*', of "
+            f"twin.feature_table().{hint}"
+        )
+    return tuple(dict.fromkeys(name for names in found.values() for name in names))

@@ -308,7 +308,8 @@ class Twin:
         return dict(zip(names, features, strict=True))
 
     def feature_table(self) -> pd.DataFrame:
-        """Every value inside the network that ``features`` reads: its shape in one frame of a video, and what it is.
+        """Every value inside the network that ``features`` reads: its shape in one frame of a video, what it is, and
+        the path of the published network's module that returns it, too.
 
         Indexed by name, in the order of the stages; the axis of streams comes first where there is one.
         """
