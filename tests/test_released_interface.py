@@ -13,6 +13,7 @@ import pytest
 from fnn_jax import NetworkConfig, Twin
 from fnn_jax.convert import to_state_dict
 from fnn_jax.microns import release
+from fnn_jax.model.inside import WITHOUT_STREAMS
 from fnn_jax.model.parameters import parameter_arrays
 from fnn_jax.released import NoEqualError, Visual, microns, paths
 from fnn_jax.released.missing import NO_EQUAL
@@ -187,7 +188,7 @@ print(model.readout.position.mean.shape, "core.recurrent" in names, "torch" in s
 @pytest.mark.parametrize("how", ["predict", "frames"])
 def test_hooks_see_the_features(model, twin, how):
     known = paths.outputs(twin.config)
-    names = [name for name in dict.fromkeys(known.values()) if name in twin.network.feature_names]
+    names = [name for name in dict.fromkeys(known.values()) if name in twin.network.value_names]
     features = twin.features(VIDEO, names, EYE, BODY)
     seen = {path: [] for path in known}
     for path in known:
@@ -202,8 +203,8 @@ def test_hooks_see_the_features(model, twin, how):
             expected = responses[:, None]
         elif name == paths.MEAN_READOUT:
             expected = features["readout"].mean(1)[:, None, :, None]
-        elif name == "retina":
-            expected = features[name][:, None, ..., 0][:, :, None]
+        elif name in WITHOUT_STREAMS:
+            expected = np.moveaxis(features[name][:, None], -1, 2)
         elif name == "readout":
             expected = features[name][:, None, ..., None]
         else:  # streams one after the other
@@ -214,7 +215,10 @@ def test_hooks_see_the_features(model, twin, how):
 
 
 def test_every_feature_that_twins_have_can_be_hooked(twin):
-    assert set(twin.network.feature_names) <= set(paths.outputs(twin.config).values())
+    hooked = paths.outputs(twin.config)
+    assert set(twin.network.feature_names) <= set(hooked.values())
+    table = twin.feature_table().released
+    assert {path: name for name, path in table[table != ""].items()}.items() <= hooked.items()
     for kind, names in paths._MODULATION.items():
         assert names[-1].startswith("modulation"), kind
 
@@ -236,9 +240,9 @@ def test_hooks_of_one_stream_and_their_end(model, twin):
 
 def test_hooks_that_are_not_called(model):
     with pytest.raises(
-        NoEqualError, match=r"core\.recurrent\.conv.*Modules that can have one: .*core\.recurrent\.drop_h"
+        NoEqualError, match=r"core\.recurrent\.proj_i.*Modules that can have one: .*core\.recurrent\.drop_h"
     ):
-        model.core.recurrent.conv.register_forward_hook(print)
+        model.core.recurrent.proj_i.register_forward_hook(print)
     with pytest.raises(NoEqualError, match="with_kwargs"):
         model.core.register_forward_hook(print, with_kwargs=True)
     model.register_forward_hook(lambda module, inputs, output: output + 1)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.inside import WITHOUT_STREAMS, released_modules, table
 from fnn_jax.model.network import Output
 
 # Two values that are no features: what the units make of their readout, and its mean over the streams.
@@ -20,8 +21,8 @@ _MODULATION = {
 def outputs(config: NetworkConfig) -> dict[str, str]:
     """Paths of the modules that can have forward hooks, and the feature of the twin that comes out of each.
 
-    In the order in which the modules return; the path of the whole network is empty. To add one, add its row, and its
-    layout to ``released_layout``, if it is another one.
+    In the order in which the modules return; the path of the whole network is empty. To add one, add its row here or to
+    ``inside.released_modules``, and its layout to ``released_layout``, if it is another one.
     """
     rows = {"perspective.retina_pixel": "retina", "perspective": "retina"}
     rows |= dict.fromkeys((*_MODULATION[config.modulation.kind], "modulation"), "modulation")
@@ -31,7 +32,21 @@ def outputs(config: NetworkConfig) -> dict[str, str]:
     if config.recurrent.kind != "rvt":  # whose drop_h gives the candidate
         rows["core.recurrent.drop_h"] = "recurrent.hidden"
     rows |= dict.fromkeys(("core.recurrent.out", "core.recurrent", "core"), "core")
-    return rows | {"readout": "readout", "reduce": MEAN_READOUT, "unit": RESPONSES, "": RESPONSES}
+    waiting, order = _inner(config), list(table(config))
+    found: dict[str, str] = {}
+    for path, name in rows.items():
+        before = {inner: each for inner, each in waiting.items() if order.index(each) <= order.index(name)}
+        found |= before | {path: name}
+        waiting = {inner: each for inner, each in waiting.items() if inner not in before}
+    return found | {"readout": "readout", "reduce": MEAN_READOUT, "unit": RESPONSES, "": RESPONSES}
+
+
+def _inner(config):
+    """Of the published kinds, the modules inside the stages, in the order of the values."""
+    if (config.modulation.kind, config.recurrent.kind) != ("mlp_lstm", "cvt_lstm"):
+        return {}
+    modules = released_modules(config)
+    return {modules[name]: name for name in table(config) if name in modules}
 
 
 def released_layout(name: str, output: Output, frame: int, one_stream: bool) -> np.ndarray:
@@ -44,15 +59,15 @@ def released_layout(name: str, output: Output, frame: int, one_stream: bool) -> 
         one_stream: whether one stream alone was computed.
 
     Returns:
-        ``[N, S * C, H, W]``, or ``[N, S * C]`` of vectors; of the retina ``[N, C, H, W]``, of the readout
-        ``[N, S, U, 1]`` (``[N, U, 1]`` of one stream), of its mean ``[N, U, 1]``, of responses ``[N, U]``.
+        ``[N, S * C, H, W]``, or ``[N, S * C]`` of vectors; in the perspective ``[N, C, H, W]`` or ``[N, C]``; of the
+        readout ``[N, S, U, 1]`` (``[N, U, 1]`` of one stream), of its mean ``[N, U, 1]``, of responses ``[N, U]``.
     """
     if name == RESPONSES:
         return output.responses[frame]  # type: ignore[return-value]
     if name == MEAN_READOUT:
         return output.readout[frame][..., None]  # type: ignore[return-value]
     value = np.asarray(output.features[name][frame])
-    if name == "retina":
+    if name in WITHOUT_STREAMS:
         return np.moveaxis(value, -1, 1)
     if name == "readout":
         return value[:, 0, :, None] if one_stream else value[..., None]

@@ -64,7 +64,9 @@ def fold(network: Network) -> tuple[Network, _FoldedCore]:
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
-def compiled_rollout(leaves, state, inputs, stream, changes, first_frame, *, structure, periphery, features, precision):
+def compiled_rollout(
+    leaves, state, inputs, stream, changes=None, first_frame=0, *, structure, periphery, features, precision
+):
     """``Network.rollout`` of one chunk of frames, whatever their number.
 
     It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
