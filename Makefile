@@ -13,7 +13,7 @@ CONSTRAINTS ?= constraints.txt
 INSTALL = $(RUN) pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 PYTEST = $(RUN) pytest -n 2 --dist loadfile --durations=10
 # What is not about numbers is compiled with few optimisations, in a fifth of the time.
-QUICKLY = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+QUICKLY = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS="$$($(VENV)/bin/python tests/compiled.py)"
 # What is, to the digit or the bit, is compiled as users compile.
 AS_USERS = tests/parity tests/test_synthesis.py::test_targets_do_not_touch_one_another
 
