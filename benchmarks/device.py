@@ -5,6 +5,7 @@ compiler made of them. Programs of one row of CASES are compiled side by side; n
 """
 
 import collections
+import functools
 import glob
 import tempfile
 import time
@@ -48,11 +49,17 @@ CASES = [
 ]
 
 
+@functools.cache
+def weights(config):
+    """Of a random network: as they are, by name, and normalised."""
+    network = random_network(config)
+    return named_parameters(network), jax.jit(fold_weight_norm)(network)
+
+
 def values(arguments, config):
     """Arguments of a program, on the device: the weights of a random network, and small numbers for all else."""
-    network = random_network(config)
-    folded = jax.jit(fold_weight_norm)(network)
-    named, leaves, random = named_parameters(network), jax.tree.leaves(folded), np.random.default_rng(0)
+    named, folded = weights(config)
+    leaves, random = jax.tree.leaves(folded), np.random.default_rng(0)
 
     def one(a):
         if a.dtype == bool:

@@ -64,14 +64,13 @@ def _convolve_2d(precision, stride, pad, x, kernel):
     return convolution_2d(precision, x, kernel, pad, stride=stride)
 
 
-def convolution_2d(precision, x, kernel, pad, *, stride=1, input_spacing=1, kernel_spacing=1, groups=1):
+def convolution_2d(precision, x, kernel, pad, *, stride=1, groups=1):
     """One of JAX, in a precision of ``asked_precision``."""
     # Zeros are left to the convolution: padded by hand it runs 5 times slower on a CPU.
-    spacing = {"stride": stride, "input_spacing": input_spacing, "kernel_spacing": kernel_spacing}
-    return convolution(precision, x, kernel, [(pad, pad)] * 2, **spacing, groups=groups)
+    return convolution(precision, x, kernel, [(pad, pad)] * 2, stride=stride, groups=groups)
 
 
-def convolution(precision, x, kernel, pads, *, stride=1, input_spacing=1, kernel_spacing=1, groups=1, layout="NHWC"):
+def convolution(precision, x, kernel, pads, *, stride=1, groups=1, layout="NHWC"):
     """One of JAX, in a precision of ``asked_precision``; in bfloat16 its result is rounded to that, too."""
     dtype, sides = x.dtype, len(pads)
     x, kernel = as_operands(precision, x, kernel)
@@ -80,8 +79,6 @@ def convolution(precision, x, kernel, pads, *, stride=1, input_spacing=1, kernel
         kernel,
         (stride,) * sides,
         pads,
-        (input_spacing,) * sides,
-        (kernel_spacing,) * sides,
         dimension_numbers=(layout, layout[1:-1] + "IO", layout),
         feature_group_count=groups,
         precision=of_jax(precision),

@@ -95,16 +95,20 @@ class Block(nnx.Module):
 
     def _layer_by_layer(self, state, x, masks, name):
         """The same with all groups of a layer together, in maps that people can read and change."""
-        frames, groups = x.shape[0], self.groups
+        new_state, outputs = self._layers(self.convs, self.skips, state, masks, x, self.groups, name)
+        return tuple(new_state), _side_by_side(outputs, self.groups)
 
-        def in_groups(parts):
-            """Side by side within each group."""
-            split = [part.reshape(*part.shape[:-1], groups, -1) for part in parts]
-            joined = jnp.concatenate(split, axis=-1)
-            return joined.reshape(*joined.shape[:-2], -1)
+    def _group(self, group):
+        """New state of a group, and its input and the output of every layer, pooled."""
+        layers, (x, *arrays) = group
+        depth = len(self.convs)
+        return self._layers(layers[:depth], layers[depth:], arrays[:depth], arrays[depth:], x)
 
+    def _layers(self, convs, skips, state, masks, x, groups=1, name="group"):
+        """New state, and the input and the output of every layer, pooled, of so many groups together."""
+        frames = x.shape[0]
         outputs, activations, new_state = [x], [], []  # type: ignore[var-annotated]
-        for layer, (conv, past) in enumerate(zip(self.convs, state, strict=True)):
+        for layer, (conv, past) in enumerate(zip(convs, state, strict=True)):
             one = f"{name}.layer{layer}"
             y = tap(f"{one}.activation", nonlinearity(self.nonlinearity, x))
             if masks:
@@ -113,31 +117,20 @@ class Block(nnx.Module):
             new_state.append(window[frames:])
             x = tap(f"{one}.convolution", conv(window))
             if layer:
-                x = x + tap(f"{one}.skip", self.skips[layer - 1](in_groups(activations)))
+                x = x + tap(f"{one}.skip", skips[layer - 1](_side_by_side(activations, groups)))
             x = tap(one, x)
-            activations.append(y)
-            outputs.append(x)
-        return tuple(new_state), in_groups([_average_pool(output, self.pool) for output in outputs])
-
-    def _group(self, group):
-        """New state of a group, and its input and the output of every layer, pooled."""
-        layers, (x, *arrays) = group
-        frames, depth = x.shape[0], len(self.convs)
-        convs, skips, state, masks = layers[:depth], layers[depth:], arrays[:depth], arrays[depth:]
-        outputs, activations, new_state = [x], [], []  # type: ignore[var-annotated]
-        for layer, (conv, past) in enumerate(zip(convs, state, strict=True)):
-            y = nonlinearity(self.nonlinearity, x)
-            if masks:
-                y = y * masks[layer][None, None, None]
-            window = jnp.concatenate([past, y])
-            new_state.append(window[frames:])
-            x = conv(window)
-            if layer:
-                x = x + skips[layer - 1](jnp.concatenate(activations, axis=-1))
             activations.append(y)
             outputs.append(x)
         # Each is pooled before they are put together: a third less time in the first block.
         return new_state, [_average_pool(output, self.pool) for output in outputs]
+
+
+def _side_by_side(parts, groups):
+    """Maps put together within each of the groups of their channels."""
+    if groups == 1:
+        return jnp.concatenate(parts, axis=-1)
+    joined = jnp.concatenate([part.reshape(*part.shape[:-1], groups, -1) for part in parts], axis=-1)
+    return joined.reshape(*joined.shape[:-2], -1)
 
 
 def _average_pool(x, size):

@@ -86,9 +86,8 @@ def attend(
 ) -> Float[Array, "groups height width channels"]:
     """Attention over positions inside each group, of queries and keys on the unit sphere, queries scaled."""
     groups, height, width, channels = query.shape
-    query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
-    query = query * scale[:, None, None]
-    query, key, value = (x.reshape(groups, height * width, channels) for x in (query, key, value))
+    query, key = _on_unit_sphere(query, key, scale)
+    value = value.reshape(groups, height * width, channels)
 
     def maximum():
         return product("gpc,gqc->gpq", query, key).max(-1, keepdims=True)
@@ -106,10 +105,15 @@ def attention(
     scale: Float[Array, "groups channels"],
 ) -> Float[Array, "groups positions positions"]:
     """The weights with which ``attend`` averages: each position's add up to 1."""
+    query, key = _on_unit_sphere(query, key, scale)
+    return jax.nn.softmax(product("gpc,gqc->gpq", query, key), axis=-1)
+
+
+def _on_unit_sphere(query, key, scale):
+    """Queries, scaled, and keys of length 1, ``[groups, positions, channels]``."""
     query, key = (x / jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (query, key))
     query = query * scale[:, None, None]
-    query, key = (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (query, key))
-    return jax.nn.softmax(product("gpc,gqc->gpq", query, key), axis=-1)
+    return (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (query, key))
 
 
 def average_by_similarity(

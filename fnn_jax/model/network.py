@@ -24,6 +24,7 @@ from fnn_jax.model import inside
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core
 from fnn_jax.model.formulation import by_platform, formulated, formulation
+from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.layers import draw_weights, fold_weight_norm
 from fnn_jax.model.modulation import MODULATION
 from fnn_jax.model.numerics import PRECISIONS, full_precision
@@ -276,9 +277,10 @@ class Network(nnx.Module):
                 raise TypeError(f"stream is {shown(stream)}; {expected}.")
             if not 0 <= index < self.config.num_streams:
                 raise ValueError(f"stream is {shown(index)}; {expected}.")
+        known = self.value_names
         for name in features:
-            if name not in self.value_names:
-                inside.choose([name], self.value_names)
+            if name not in known:
+                inside.choose([name], known)
                 raise ValueError(f"features has a pattern ({name!r}); expected names: see twin.feature_table().")
         one_of("precision", precision, PRECISIONS)
         dtype = self.perspective.monitor.center.dtype
@@ -286,7 +288,7 @@ class Network(nnx.Module):
             raise ValueError(f"precision is {precision!r}, but parameters are {dtype}; leave it at 'float32'.")
 
     def check_interventions(self, interventions: Any) -> dict[str, inside.Change]:
-        """By name, or raise ``TypeError`` or ``ValueError`` for what is no intervention on a value of this network."""
+        """As pytrees by name, or raise ``TypeError`` or ``ValueError`` for what is no intervention on this network."""
         expected = "a dictionary from names of twin.feature_table() to functions of a value and its place"
         if interventions is None:
             return {}
@@ -300,7 +302,7 @@ class Network(nnx.Module):
                 raise ValueError(f"interventions changes {name!r}, which can only be read.")
             if not callable(change):
                 raise TypeError(f"interventions[{name!r}] is {shown(change)}; expected a function of value and place.")
-        return dict(interventions)
+        return {name: as_pytree(change) for name, change in interventions.items()}
 
     def _advance(self, state, inputs, stream, periphery, names, precision, remat, probe=None):
         """A chunk of frames: videos one by one, inside each its streams one by one."""

@@ -9,9 +9,7 @@ import numpy as np
 
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.released.values import is_tensor, to_numpy
-from fnn_jax.twin.inputs import CheckedInputs, check_frame
-
-NAMES = ("stimuli", "perspectives", "modulations")
+from fnn_jax.twin.inputs import NAMES, CheckedInputs, check_frame
 
 
 def series(stimuli: Any, perspectives: Any, modulations: Any) -> tuple[tuple[Any, Any, Any], bool]:

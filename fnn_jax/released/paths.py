@@ -1,5 +1,6 @@
 """Tables of the released network: its modules by path, what comes out of them, and the sizes that they hold."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ _MODULATION = {
 }
 
 
+@functools.cache  # it is looked up for every frame
 def outputs(config: NetworkConfig) -> dict[str, str]:
     """Paths of the modules that can have forward hooks, and the feature of the twin that comes out of each.
 

@@ -39,11 +39,10 @@ class Running:
         twin, options = self.twin, Options(features=features)
         self.reset()
         self._batch, state = checked.batch, twin.init_state(checked.batch)
-        device = next(iter(jax.tree.leaves(twin.network)[0].devices()))
-        length = chunk_frames(twin.config, device, checked.batch)
+        length = chunk_frames(twin.config, twin._device(), checked.batch)
         for start in range(0, checked.frames, length):
             frames = min(length, checked.frames - start)
-            inputs = checked.chunk(start, start + frames, length, twin.config, self._dtype)
+            inputs = checked.chunk(start, start + frames, length, twin.config, self.twin._dtype)
             after, output = twin._rollout(state, Inputs(*inputs), options)
             if frames < length:
                 self._left = tuple(np.array(array[:frames]) for array in inputs)
@@ -71,14 +70,10 @@ class Running:
             for index in range(len(self._left[0])):
                 self._advance(tuple(array[index : index + 1] for array in self._left), Options())
             self._left = None
-        inputs = checked.chunk(0, 1, 1, self.twin.config, self._dtype)
+        inputs = checked.chunk(0, 1, 1, self.twin.config, self.twin._dtype)
         return jax.tree.map(np.asarray, self._advance(inputs, Options(periphery, stream, features)))
 
     def _advance(self, inputs: tuple[Any, ...], options: Options) -> Output:
         assert self._state is not None
         self._state, output = self.twin._rollout(self._state, Inputs(*inputs), options)
         return output
-
-    @property
-    def _dtype(self) -> Any:
-        return self.twin.network.perspective.monitor.center.dtype

@@ -11,7 +11,6 @@ import pandas as pd
 from fnn_jax.common.checks import sequence, shown
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
 from fnn_jax.model.inside import choose, released_modules, table
-from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
 from fnn_jax.twin.inputs import CheckedInputs
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
     """Frames, and their output on the device; that of the last chunk may be longer, filled up with repeats."""
     twin.network.check_options(options.stream, options.periphery, options.features, options.precision)
-    changes = twin.network.check_interventions(options.interventions)
-    options = options._replace(interventions={name: as_pytree(change) for name, change in changes.items()})
+    options = options._replace(interventions=twin.network.check_interventions(options.interventions))
     length = sizes.checked_chunk_frames(options.chunk_frames, twin.config, twin._device(), checked.batch)
 
     def computed():  # what is wrong is said by the call, not when the first chunk is asked for

@@ -17,7 +17,6 @@ import pandas as pd
 from fnn_jax.common.checks import integer
 from fnn_jax.common.checks import seed as checked_seed
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import select_units
 from fnn_jax.twin import threads
@@ -418,7 +417,6 @@ class Twin:
             )
         inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
         changes = self.network.check_interventions(interventions)
-        changes = {name: as_pytree(change) for name, change in changes.items()}
         options = Options(periphery, stream, interventions=changes)
         state, output = self._rollout(state, inputs, options, integer("frame_index", frame_index, least=0))
         responses = np.asarray(output.responses[0])
