@@ -5,29 +5,27 @@
 No accelerator is needed: both compilers work for a described device, where JAX's plugin for it is on the path of Python
 (``make accelerators`` sees to that). Kernels, bytes, temporaries and collectives are counted in what they compile. The
 time is a model: the bytes over the bandwidth of the memory, or the operations over the rate of the arithmetic if that
-is longer, and a launch for each kernel; of GPUs times what an H100 was found to take longer than that. Without a device
+is longer, and a launch for each kernel; of GPUs times what they were found to take longer. Without a device
 nothing can be tuned by timing: a real one may choose better. Results go to results/accelerators.json and .md, row by
 row; what is there of other rows stays.
 """
 
 import argparse
-import collections
 import contextlib
 import json
 import logging
 import os
-import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from counting import Count, counted
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
-COLLECTIVES = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
 # As XLA describes them; figures of the vendors' data sheets.
 GPU = """gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -76,6 +74,10 @@ DEVICES = {
         *("NVIDIA H100 80GB HBM3", 9, 132, 232448, 3.35e12, 52428800, 84978434048, 1.98, 128),
         rates=(67e12, 495e12, 989e12),
     ),
+    "h200": _gpu(
+        *("NVIDIA H200", 9, 132, 232448, 4.8e12, 62914560, 150754820096, 1.98, 128),
+        rates=(67e12, 495e12, 989e12),
+    ),
     "a100": _gpu(
         *("NVIDIA A100-SXM4-40GB", 8, 108, 166912, 1.555e12, 41943040, 42297786368, 1.41, 64),
         rates=(19.5e12, 156e12, 312e12),
@@ -83,18 +85,11 @@ DEVICES = {
     "v5e": Device("tpu", "v5e:2x2", 0.82e12, dict.fromkeys(PRECISIONS, 197e12) | {"float32": 197e12 / 6}, 0.0),
     "v6e": Device("tpu", "v6e:2x2", 1.64e12, dict.fromkeys(PRECISIONS, 918e12) | {"float32": 918e12 / 6}, 0.0),
 }
-# What predictions of 8 videos took on an H100 (results/gpu-nvidia-h100-80gb-hbm3.md), as multiples of the formula: with
-# 32 channels convolutions are far from data sheets. Predictions of 1 and of 32 videos are within 30 % of it.
-MEASURED = {"float32": 2.3, "tensorfloat32": 1.5, "bfloat16": 1.4}
-BYTES = {
-    **{"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s16": 2, "u16": 2},
-    **{"pred": 1, "u8": 1, "s8": 1},
-}
-NOT_A_KERNEL = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "while", "after-all"}
-INSTRUCTION = re.compile(
-    r"(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)"
-)  # name, shape, operation, operands
-NOT_A_KERNEL |= {"copy-done", "slice-done", "async-done"}
+# What GPUs took, as multiples of the formula. Predictions: of 8 videos on an H100, where convolutions to 32 channels
+# are far from data sheets; those of 1 and of 32 videos are within 30 % of it. Gradients, syntheses and trainings: on
+# an H200 1.1 to 1.25 in tensorfloat32; bfloat16 was not measured, and is taken for the same.
+PREDICTIONS = {"float32": 2.3, "tensorfloat32": 1.5, "bfloat16": 1.4}
+GRADIENTS = {"float32": 1.9, "tensorfloat32": 1.2, "bfloat16": 1.2}
 
 
 class Unavailable(Exception):
@@ -154,161 +149,9 @@ def compiled(program, device: Device, count: int = 1):
     return executable, begun - start, time.perf_counter() - begun
 
 
-class Count(NamedTuple):
-    """What an execution takes on one device."""
-
-    kernels: int
-    bytes: float
-    collectives: dict[str, int]
-    largest: list[tuple[float, str, str]]  # bytes, kind and origin of the kernels that move the most
-
-
-def counted(executable, platform: str) -> Count:
-    """Kernels, bytes that they read and write, and collectives, loops times their turns."""
-    text = executable.as_text()
-    collectives = dict(collections.Counter(re.findall(rf" ({COLLECTIVES})(?:-start)?\(", text)))
-    parts = _computations(text)
-    kernels, moved, rows = 0, 0.0, []
-    for name, times in _turns(parts, re.search(r"^ENTRY %?([\w.\-]+) ", text, re.M)[1]).items():
-        found = _kernels(parts.get(name, []), parts)
-        kernels += times * len(found)
-        moved += times * sum(row[0] for row in found)
-        rows += [(times * row[0], *row[1:]) for row in found]
-    if platform == "tpu":
-        kernels = 0  # its programs launch none: they run as a whole
-    return Count(kernels, moved, collectives, sorted(rows, reverse=True)[:5])
-
-
-def _turns(parts, entry):
-    """How often each computation that launches kernels is executed: loops, and calls, in one another."""
-    turns, waiting = {entry: 1}, [entry]
-    while waiting:
-        name = waiting.pop()
-        for line in parts.get(name, []):
-            if loop := re.search(r" while\(.*body=%?([\w.\-]+)", line):
-                known = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-                body, times = loop[1], int(known[1]) if known else _limit(parts, line)
-            elif called := re.search(r" call\(.*to_apply=%?([\w.\-]+)", line):
-                body, times = called[1], 1
-            else:
-                continue
-            turns[body] = turns.get(body, 0) + turns[name] * times
-            waiting.append(body)
-    return turns
-
-
-def _limit(parts, line):
-    """The number that a loop counts to: the only one in its condition."""
-    condition = parts.get(re.search(r"condition=%?([\w.\-]+)", line)[1], [])
-    called = [name for text in condition for name in re.findall(r"calls=%?([\w.\-]+)", text)]
-    lines = condition + [text for name in called for text in parts.get(name, [])]
-    numbers = [int(number) for text in lines for number in re.findall(r" s32\[\]\S* constant\((\d+)\)", text)]
-    return max(numbers, default=1)
-
-
-def _computations(text):
-    parts, name = {}, None
-    for line in text.split("\n"):
-        if start := re.match(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{", line):
-            name = start[1]
-            parts[name] = []
-        elif line.startswith("}"):
-            name = None
-        elif name and "=" in line:
-            parts[name].append(line.strip())
-    return parts
-
-
-def _kernels(lines, parts):
-    """``(bytes, kind, origin)`` of each kernel of a computation."""
-    shapes, rows = {}, []
-    for line in lines:
-        parsed = INSTRUCTION.match(line)
-        if not parsed:
-            continue
-        name, shape, operation, operands = parsed.groups()
-        shapes[name] = shape
-        if operation in NOT_A_KERNEL or operation == "call" or "ConcatBitcast" in line:
-            continue
-        if operation.endswith("-start") and operation.split("-")[0] in ("copy", "slice"):
-            rows.append((_copied(shape), operation, ""))
-            continue
-        target = re.search(r'custom_call_target="([^"]+)"', line)
-        called = re.search(r"calls=%?([\w.\-]+)", line)
-        inside = "\n".join(parts.get(called[1], [])) if called else line
-        out = _size(shape)
-        names = [o.strip().split(" ")[-1].lstrip("%") for o in operands.split(",")]
-        read = [_size(shapes.get(o, "")) for o in names]
-        if called:
-            read = [min(size, _sliced(parts.get(called[1], []), i, size)) for i, size in enumerate(read)]
-        if re.search(r"ROOT [^\n]*dynamic-update-slice\(", inside):  # in place: a slice is written
-            moved = 2 * sum(size for size in read if size < out)
-        else:
-            moved = out + sum(read) - (_kept(parts.get(called[1], [])) if called else 0)
-        origin = re.search(r'op_name="([^"]+)"', line)
-        rows.append((moved, target[1] if target else operation, origin[1][-80:] if origin else ""))
-    return rows
-
-
-def _sliced(lines, index, size):
-    """Bytes that a fused computation reads of an operand: where it takes slices of it alone, theirs."""
-    own = next((re.match(r"%?([\w.\-]+) =", line)[1] for line in lines if f" parameter({index})" in line), None)
-    total = 0
-    for line in lines:
-        parsed = re.match(r"(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\((.*?)\)", line)
-        if parsed and own is not None and re.search(rf"(?<![\w.\-]){re.escape(own)}(?![\w.\-])", parsed[3]):
-            if parsed[2] not in ("slice", "dynamic-slice"):
-                return size
-            total += _size(parsed[1])
-    return total or size
-
-
-def _kept(lines):
-    """Bytes that a fused computation neither reads nor writes of arrays of which it replaces a slice in place."""
-    shapes, total = {}, 0
-    for line in lines:
-        parsed = INSTRUCTION.match(line)
-        if parsed:
-            name, shape, operation, operands = parsed.groups()
-            shapes[name] = shape
-            if operation == "dynamic-update-slice":
-                update = operands.split(",")[1].strip().split(" ")[-1].lstrip("%")
-                total += 2 * _size(shape) - _size(shapes.get(update, ""))
-    return total
-
-
-def _copied(shape):
-    """Bytes of a copy into or out of the memory on the chip of a TPU, which is free to read and write."""
-    kinds = [(_padded(*found), "S(" in found[2]) for found in _arrays(shape)]
-    (one, one_on_chip), (other, other_on_chip), *_ = [found for found in kinds if found[0] > 4]
-    return min(one, other) * (2 - one_on_chip - other_on_chip)
-
-
-def _arrays(shape):
-    """Kind, sides and layout of each array."""
-    kinds = "|".join(BYTES)
-    return re.findall(rf"\b({kinds})\[([\d,]*)\](\{{[^}}]*\}})?", shape)
-
-
-def _size(shape):
-    """Bytes in the main memory; a TPU also has memory on the chip, marked by S(1)."""
-    return sum(_padded(kind, sides, layout) for kind, sides, layout in _arrays(shape) if "S(" not in layout)
-
-
-def _padded(kind, sides, layout):
-    """Bytes of an array, with what a TPU fills up to whole tiles of its two innermost sides, as ``{1,0:T(8,128)}``."""
-    sides = [int(side) for side in sides.split(",") if side]
-    tile = re.search(r":T\(([\d,]+)\)", layout)
-    if tile and sides:
-        order = [int(axis) for axis in layout[1 : layout.index(":")].split(",")]
-        for axis, length in zip(order, reversed(tile[1].split(",")), strict=False):
-            sides[axis] = -(-sides[axis] // int(length)) * int(length)
-    return BYTES[kind] * int(np.prod(sides or [1]))
-
-
-def row(program, name: str, precision: str, count: int) -> dict:
+def row(program, platform: str, name: str, precision: str, count: int) -> dict:
     """What is written of a program on a kind of device."""
-    device = DEVICES[name]
+    device = DEVICES[platform]
     try:
         executable, trace_s, compile_s = compiled(program, device, count)
     except Unavailable:
@@ -318,7 +161,7 @@ def row(program, name: str, precision: str, count: int) -> dict:
     memory, found = executable.memory_analysis(), counted(executable, device.platform)
     flops = (executable.cost_analysis() or {}).get("flops", 0.0)
     frames = program.frames / count
-    bound_s = modelled_s(found, flops, device, precision)
+    bound_s = modelled_s(found, flops, device, name, precision)
     return {
         "trace_s": round(trace_s, 1),
         "compile_s": round(compile_s, 1),
@@ -331,10 +174,11 @@ def row(program, name: str, precision: str, count: int) -> dict:
     }
 
 
-def modelled_s(found: Count, flops: float, device: Device, precision: str) -> float:
+def modelled_s(found: Count, flops: float, device: Device, name: str, precision: str) -> float:
     """Seconds of a program by its bytes, or its operations if they take longer, and the launches of its kernels."""
     bound = max(found.bytes / device.bandwidth, flops / device.rates[precision]) + found.kernels * device.launch_s
-    return bound * (MEASURED[precision] if device.platform == "cuda" else 1.0)
+    measured = PREDICTIONS if name.startswith(("predict", "screen")) else GRADIENTS
+    return bound * (measured[precision] if device.platform == "cuda" else 1.0)
 
 
 HEADINGS = {
@@ -398,7 +242,7 @@ def main():
         f"Compiled with jax {jax.__version__} for described devices, {options.units} units; nothing was executed. "
         "Bytes, kernels, temporaries and collectives are counted in the compiled programs, for one device and one "
         "frame of one video; the time is modelled from them, from the data "
-        "sheets of the devices and, for GPUs, from what an H100 was found to take."
+        "sheets of the devices and, for GPUs, from what an H100 and an H200 were found to take."
     )
     chosen = [name for name in programs.PROGRAMS if name.startswith(tuple(options.only))]
     cases = [
@@ -416,7 +260,7 @@ def main():
             continue
         program = programs.PROGRAMS[name](config, precision)
         try:
-            values = row(program, platform, precision, count)
+            values = row(program, platform, name, precision, count)
         except Unavailable as error:
             unavailable.add(DEVICES[platform].platform)
             print(f"{platform}: {error}. Left out.", flush=True)

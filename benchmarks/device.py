@@ -16,6 +16,7 @@ import accelerators
 import jax
 import numpy as np
 import programs
+from counting import counted
 from machine import on_cpu
 from options import parse
 from table import Results
@@ -85,7 +86,9 @@ def main():
     options = parse(__doc__, {"units": 60}, units=9941)
     results = Results(__doc__, options)
     config = NetworkConfig.tiny(options.units) if options.quick else NetworkConfig.microns(options.units)
-    device = accelerators.DEVICES["h100"]
+    kind = jax.devices()[0].device_kind
+    known = [one for name, one in accelerators.DEVICES.items() if name.upper() in kind]
+    device = known[0] if known else accelerators.DEVICES["h100"]
 
     def attempt(function, name, precision, *arguments):
         try:
@@ -135,10 +138,10 @@ def measure(results, name, made, arguments, device, precision):
     cells = {"ms a frame": spread(s / program.frames * 1e3 for s in seconds)}
     raw = {"seconds": seconds, "compile_s": compile_s}
     if not on_cpu():
-        found = accelerators.counted(executable, device.platform)
+        found = counted(executable, device.platform)
         flops = (executable.cost_analysis() or {}).get("flops", 0.0)
-        modelled_s = accelerators.modelled_s(found, flops, device, precision)
-        cells["modelled for an H100"] = short(modelled_s / program.frames * 1e3)
+        modelled_s = accelerators.modelled_s(found, flops, device, name, precision)
+        cells["modelled"] = short(modelled_s / program.frames * 1e3)
         cells["MB a frame"] = short(found.bytes / program.frames / 1e6)
         cells["kernels a frame"] = short(found.kernels / program.frames)
         raw |= {"modelled_s": modelled_s, "bytes": found.bytes, "kernels": found.kernels}

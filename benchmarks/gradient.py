@@ -3,7 +3,7 @@
 from memory import available_gb
 from options import parse
 from peak import peak
-from sides import both, random_pixels
+from sides import both, cpu_devices, random_pixels
 from table import Results
 from turns import compare
 
@@ -13,6 +13,7 @@ MARGIN = 1.25  # our side needs some memory too
 def main():
     quick = {"units": 60, "frames": [2]}
     options = parse(__doc__, quick, units=9941, frames=[30, 90], repeats=3)
+    devices = cpu_devices()
     results = Results(__doc__, options)
     everyone = both(options.units, alone=options.alone)
     gb_a_frame = 0.0
@@ -32,7 +33,13 @@ def main():
         peaks["fnn_jax"] = peak("fnn_jax", "gradient", **sizes)
         pixels = random_pixels(frames)
         calls = {name: lambda side=side, pixels=pixels: side.gradient(pixels) for name, side in sides.items()}
-        compare(results, f"{frames} frames, {options.units} units", calls, frames, options.repeats, peaks)
+        name = f"{frames} frames, {options.units} units"
+        compare(results, name, calls, frames, options.repeats, peaks)
+        if devices > 1 and frames == options.frames[0]:
+            apart = sides["fnn_jax"].gradient_apart()
+            calls["fnn_jax"] = lambda apart=apart, pixels=pixels: apart(pixels)
+            name = f"{name}, streams over {devices} devices of the CPU"
+            compare(results, name, calls, frames, options.repeats)
 
 
 if __name__ == "__main__":

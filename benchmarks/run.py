@@ -4,8 +4,9 @@
 
     python benchmarks/run.py --device
 
-The second is for an accelerator, in ten minutes: parity with the released code, what the programs take and what was
-modelled, and how fast they are beside the released package. What a step wrote before it failed is kept.
+The second is for an accelerator, in ten minutes: parity with the released code, how fast predictions, gradients,
+syntheses and trainings are beside the released package, and what the programs take and what was modelled. What a step
+wrote before it failed is kept.
 
 With the released package on PYTHONPATH there is a column for it; nothing else runs on the machine meanwhile, please.
 Results of scripts that are not run stay as they are; those of --quick go into files of their own.
@@ -32,7 +33,7 @@ SCRIPTS = (
     "evaluation",
 )
 # Of --device, with the seconds that each may take.
-DEVICE = {"parity": 120, "device": 300, "beside": 180}
+DEVICE = {"parity": 90, "beside": 150, "learning": 150, "device": 210}
 SWITCHES = {"compile": ("single_clip", "batch"), "large": ("batch",)}
 
 

@@ -6,7 +6,7 @@ Each imports what it needs when it is made: a process that measures the memory o
 import importlib.util
 
 import numpy as np
-from machine import threads, torch_device
+from machine import on_cpu, threads, torch_device
 
 UNIT = 0  # whose response the gradient is of
 # Parts of the released model that torch.compile compiles; see torch_compile.py.
@@ -17,13 +17,33 @@ class Ours:
     """A twin with random weights."""
 
     def __init__(self, units):
-        import jax
-
         from fnn_jax import NetworkConfig, Twin
         from fnn_jax.demo import random_network
 
         self.twin = Twin(random_network(NetworkConfig.microns(units)), label="random weights")
-        self._gradient = jax.jit(jax.grad(lambda video: self.twin.rollout(video)[:, UNIT].sum()))
+        self._gradient = self.gradient_in("float32")
+
+    def gradient_in(self, precision):
+        import jax
+
+        return jax.jit(jax.grad(lambda video: self.twin.rollout(video, precision=precision)[:, UNIT].sum()))
+
+    def gradient_apart(self):
+        """``gradient``, the streams shared out over the devices."""
+        import jax
+
+        from fnn_jax import Inputs
+
+        network = jax.device_put(self.twin.network, self.twin.network.shardings(streams_mesh()))
+
+        @jax.jit
+        @jax.grad
+        def compute(pixels):
+            rest = np.zeros((len(pixels), 1, 2), np.float32)
+            _, output = network.rollout(network.init_state(1), Inputs(pixels[:, None], rest, rest))
+            return output.responses[..., UNIT].sum()
+
+        return lambda pixels: np.asarray(compute(pixels))
 
     def state_dict(self):
         """The weights, as the released package names them."""
@@ -79,6 +99,21 @@ class Released:
         import torch
 
         return torch.cuda.max_memory_allocated() / 1e9
+
+
+def cpu_devices():
+    """As many devices as cores, two or four, where JAX computes on a CPU; to be called before it does."""
+    import jax
+
+    count = 4 if threads() >= 4 else min(threads(), 2)
+    jax.config.update("jax_num_cpu_devices", count)
+    return jax.device_count() if on_cpu() else 1
+
+
+def streams_mesh():
+    import jax
+
+    return jax.make_mesh((jax.device_count(),), ("streams",))
 
 
 def has_released():

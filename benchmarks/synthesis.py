@@ -11,7 +11,7 @@ import numpy as np
 from machine import HERE
 from memory import peak_gb
 from options import parse
-from sides import both, has_released
+from sides import both, cpu_devices, has_released, streams_mesh
 from table import Results
 from turns import compare, short
 
@@ -20,9 +20,9 @@ STEPS = 300  # that a unit takes
 
 
 class OurStep:
-    """Losses and gradients by ``fnn_jax``, step after step."""
+    """Losses and gradients by ``fnn_jax``, step after step; ``apart``: the streams shared out over the devices."""
 
-    def __init__(self, twin, frames, remat=None):
+    def __init__(self, twin, frames, remat=None, precision="float32", apart=False):
         import jax
         import optax
 
@@ -46,13 +46,18 @@ class OurStep:
             num_stimuli=1,
             diversity=0.0,
             periphery="dark",
-            precision="float32",
+            precision=precision,
             remat=remat,
             device=jax.devices()[0],
             seed=0,
         )
         self._target = jax.tree.map(lambda array: array[0], problem.targets(np.arange(1)))
         self._start, self._leaves = problem.start(self._target), problem.leaves
+        if apart:
+            mesh = streams_mesh()
+            self._leaves = jax.device_put(self._leaves, problem.shardings(mesh))
+            everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+            self._target, self._start = jax.device_put((self._target, self._start), everywhere)
         self._advance = jax.jit(problem.advance)
         self.raw = np.asarray(self._start.parameters["stimulus"]["raw"][0])
 
@@ -74,6 +79,7 @@ class ReleasedStep:
         self._stimulus = VisualNlm(Sigmoid())
         self._stimulus._init(1, frames, height, width)
         self._stimulus.raw.data = torch.from_numpy(np.array(raw))[None]
+        self._stimulus.to(model.device)
         self._objective = Excitation(
             TEMPERATURE, sample_stream=False, burnin_frames=min(BURN_IN, frames - 1), stimulus_penalty=WEIGHT
         )
@@ -117,15 +123,20 @@ def alone(side, units, frames, remat):
 def main():
     quick = {"units": 60, "frames": [4]}
     options = parse(__doc__, quick, units=9941, frames=[30, 60], repeats=3)
+    devices = cpu_devices()
     results = Results(__doc__, options)
     for frames in options.frames:
         large = frames > 30  # the released code keeps every frame
         sides = both(options.units, alone=options.alone or large)
         made = steps(sides, frames)
-        compare(results, f"{frames} frames, {options.units} units", made, frames, options.repeats)
+        name = f"{frames} frames, {options.units} units"
+        compare(results, name, made, frames, options.repeats)
         seconds = results.table["rows"][-1]["raw"]["seconds"]["fnn_jax"]
         hourly = 3600 / (STEPS * min(seconds))
         results.note(f"{frames} frames: {short(hourly)} units an hour, with {STEPS} steps for each.")
+        if devices > 1 and frames == options.frames[0]:
+            made["fnn_jax"] = OurStep(sides["fnn_jax"].twin, frames, apart=True)
+            compare(results, f"{name}, streams over {devices} devices of the CPU", made, frames, options.repeats)
     for frames in options.frames:
         for remat in (True, False) if frames <= 30 else (True,):
             gb = peak_of("fnn_jax", options.units, frames, remat)

@@ -31,7 +31,7 @@ def windows(frames, units):
 class OurStep:
     """Updates by ``fnn_jax``; ``kept``: of the readout alone, from kept features."""
 
-    def __init__(self, twin, batch, kept=False):
+    def __init__(self, twin, batch, kept=False, precision="float32"):
         import jax
 
         from fnn_jax.training import Recipe
@@ -40,8 +40,9 @@ class OurStep:
 
         video, eye, behaviour, responses = batch
         burn_in = min(BURN_IN, len(video) - 1)
-        train = {"train": ("readout",)} if kept else {}
-        recipe = Recipe(window_frames=len(video), batch_size=BATCH, burn_in=burn_in, learning_rate=RATE, **train)
+        options = {"train": ("readout",)} if kept else {}
+        options |= {"window_frames": len(video), "batch_size": BATCH, "burn_in": burn_in}
+        recipe = Recipe(**options, learning_rate=RATE, precision=precision)
         self._steps = Steps({"twin": twin.network}, recipe, jax.devices())
         self._weights, self._number = self._steps.start(), 0
         made = Batch(video, eye, behaviour, responses)
