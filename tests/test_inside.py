@@ -264,3 +264,75 @@ def test_names_that_are_not_there(twin, video):
         twin.features(video[0], ["feedforward.block9"])
     with pytest.raises(ValueError, match="unknown names"):
         twin.features(video[0], ["cortex.*"])
+
+
+@pytest.mark.parametrize("start", ["retina", "feedforward", "core"])
+def test_a_rollout_starts_inside(twin, video, responses, values, start):
+    """From the values there the network goes on as it did: whole, frame by frame, one stream, a batch, under jit."""
+    given, behaviour = values[start], video[2]
+
+    def same(found, wanted=responses):
+        np.testing.assert_allclose(found, wanted, **CLOSE)
+
+    same(twin.predict(given, None, behaviour, start=start))
+    same(twin.rollout(given, None, behaviour, start=start))
+    same(twin.predict(given, None, behaviour, start=start, stream=1), twin.predict(*video, stream=1))
+    batch = twin.predict(np.stack([given, 0 * given], axis=1), None, behaviour, start=start)
+    same(batch[:, 0])
+    assert np.abs(batch[:, 1] - responses).max() > 1e-3
+    state, found = twin.init_state(), []
+    for frame, trace in zip(given[:4], behaviour, strict=False):
+        state, one = twin.step(state, frame, None, trace, start=start)
+        found.append(one)
+    same(found, responses[:4])
+    after = twin.features(given, ["core"], None, behaviour, start=start)["core"]
+    same(after, values["core"])
+
+
+def test_one_stream_of_maps_is_enough_for_one_stream(twin, video, values):
+    behaviour = video[2]
+    for start in ("feedforward", "core"):
+        found = twin.predict(values[start][:, 1:], None, behaviour, start=start, stream=1)
+        np.testing.assert_allclose(found, twin.predict(*video, stream=1), **CLOSE)
+
+
+def test_a_rollout_ends_inside(twin, video, values):
+    """Then nothing after that is computed, and its state stays as it was."""
+    frames, *traces = video
+    inputs = Inputs(frames[:, None, ..., None], *(trace[:, None] for trace in traces))
+    begin = twin.network.init_state(1)
+    for end, unchanged in (("retina", "core"), ("feedforward", "modulation")):
+        state, output = twin.network.rollout(begin, inputs, features=(end,), end=end)
+        assert output.responses is None and output.readout is None
+        np.testing.assert_allclose(output.features[end][:, 0], values[end], **CLOSE)
+        for one, other in zip(*(jax.tree.leaves(getattr(s, unchanged)) for s in (state, begin)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda twin, v: twin.predict(v["core"], start="cor"), "start is 'cor'; expected one of 'stimulus', 'retina'"),
+        (lambda twin, v: twin.predict(v["retina"], start="core"), "stimuli has the shape .* what start='core' says"),
+        (lambda twin, v: twin.predict(v["core"] * np.nan, start="core"), "stimuli is NaN or infinite in frame 0"),
+        (
+            lambda twin, v: twin.step(twin.init_state(), v["core"], start="core"),
+            "have a batch of 11, the state one of 1",
+        ),
+        (
+            lambda twin, v: twin.features(v["core"], ["retina"], start="core"),
+            "names has .'retina'., which do not arise",
+        ),
+        (
+            lambda twin, v: twin.predict(v["core"], start="core", interventions={"retina": interventions.zero()}),
+            "interventions has .'retina'., which do not arise from 'core'",
+        ),
+        (
+            lambda twin, v: twin.network.rollout(twin.network.init_state(1), None, start="core", end="retina"),
+            "start is 'core' and end is 'retina'; expected an end out of",
+        ),
+    ],
+)
+def test_parts_that_are_none_are_refused(twin, values, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(twin, values)

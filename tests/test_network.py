@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from disturbed import disturb
 from flax import nnx
+from traced import equations
 
 from fnn_jax import Inputs, Network, NetworkConfig
 from fnn_jax.demo import random_network
 from fnn_jax.model import formulation
+from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
 from fnn_jax.model.formulation import formulated
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 
 FRAMES, BATCH = CHUNK_FRAMES, 2
 
@@ -401,16 +402,6 @@ def test_new_network_starts_as_the_released_one():
     assert_same(jax.tree.leaves(same), jax.tree.leaves(network), tolerance=0)
 
 
-def operations(jaxpr):
-    """Every equation of a program, those inside loops and calls included."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                yield from operations(inner)
-
-
 def test_everything_runs_in_full_precision(network):
     """Forward, gradient, and the perspective by itself: on an accelerator the default would be TF32 or bfloat16."""
     inputs = make_inputs(2, 1)
@@ -429,7 +420,7 @@ def test_everything_runs_in_full_precision(network):
         programs.append(jax.make_jaxpr(lambda *a: jax.grad(loss, argnums=(0, 1))(*a))(network, pixels))
     highest, found = jax.lax.Precision.HIGHEST, {"dot_general": 0, "conv_general_dilated": 0}
     for program in programs:
-        for equation in operations(program.jaxpr):
+        for equation in equations(program.jaxpr):
             if equation.primitive.name in found:
                 found[equation.primitive.name] += 1
                 assert equation.params["precision"] in (highest, (highest, highest)), equation

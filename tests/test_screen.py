@@ -174,7 +174,7 @@ def test_a_changed_network_is_seen(videos):
 
 
 def test_what_can_be_known_stops_before_the_start(screen, videos, monkeypatch, tmp_path):
-    monkeypatch.setattr(predictor.Predictor, "responses", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr(predictor.Predictor, "results", lambda *_: pytest.fail("it has begun"))
     (tmp_path / "bad.npy").write_bytes(b"no array")
     np.save(tmp_path / "good.npy", videos[0])
     for stimuli, options, message in (
@@ -326,7 +326,7 @@ def test_out_of_memory_on_several_devices(screen, videos):
     runner = screen._current_predictor()
     assert runner.devices and runner.batch_size == 2
     loaded = [source.Source(videos, screen.twins[0].config).load(index) for index in range(3)]
-    assert len(next(runner.responses([loaded]))) == 3
+    assert len(next(runner.results([loaded]))) == 3
 
 
 def test_functions_are_told_apart_by_what_they_hold():

@@ -396,14 +396,15 @@ def test_functions_of_the_caller_decide_the_synthesis(twin, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_four_devices_equal_one(twin, tmp_path):
+@pytest.mark.parametrize("targets", [[4, 1, 5, 2], [4]], ids=["targets on each", "streams on each"])
+def test_four_devices_equal_one(twin, tmp_path, targets):
     twin.save(tmp_path / "weights")
-    code = """
+    code = f"""
 import jax, optax, sys
 from fnn_jax import Twin, synthesis
 twin = Twin.load("weights")
-options = {"num_frames": 6, "burn_in": 2, "steps": 20, "progress": False, "optimizer": optax.adam(0.1)}
-synthesis.synthesize(twin, [4, 1, 5, 2], **options, batch_size=4, out=str(len(jax.devices())))
+options = dict(num_frames=6, burn_in=2, steps=20, progress=False, optimizer=optax.adam(0.1))
+synthesis.synthesize(twin, {targets}, **options, batch_size=4, out=str(len(jax.devices())))
 """
     for count in (1, 4):
         environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}

@@ -10,12 +10,14 @@ import platform
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>incomplete|old)-(?P<node>.+)-(?P<process>\d+)-\w+(\.\w+)?")
+_UMASK = threading.Lock()
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fs.h and fcntl.h
 
 
@@ -218,6 +220,7 @@ def json_digest(value: Any) -> str:
 
 def umask() -> int:
     """The bits that new files of this process lack."""
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK:  # it is read by changing it: of two threads the second would take the first one's 0 for it
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

@@ -25,9 +25,16 @@ def traced_digest(traced: Any) -> str:
         )
     text = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))  # addresses of Python functions
     digest = hashlib.sha256(text.encode())
-    for constant in map(np.asarray, _constants(traced)):
+    for constant in _constants(traced):
+        constant = np.asarray(plain(constant))
         digest.update(f"{constant.dtype} {constant.shape}".encode() + constant.tobytes())
     return digest.hexdigest()
+
+
+def plain(array: Any) -> Any:
+    """The numbers of an array; of random keys those that they hold."""
+    is_key = isinstance(array, jax.Array) and jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(array) if is_key else array
 
 
 def _constants(traced: Any) -> Iterator[Any]:

@@ -232,24 +232,37 @@ class Core(nnx.Module):
     def __call__(
         self,
         state: CoreState,
-        retina: Float[Array, "time height width channels"],
-        modulation: Float[Array, "time features"],
+        retina: Float[Array, "time height width channels"] | None,
+        modulation: Float[Array, "time features"] | None,
         noise: CoreNoise | None = None,
+        maps: Float[Array, "time h w channels"] | None = None,
     ) -> tuple[CoreState, Float[Array, "time h w out_channels"], dict[str, Array]]:
-        """New state, core maps of each frame, and intermediate features by name."""
+        """New state, core maps of each frame, and intermediate features by name.
+
+        With ``maps`` of the feedforward part instead of a retinal image, the recurrent part alone; without modulation
+        the feedforward part alone, whose maps are returned. The state of what does not run stays as it is.
+        """
         feedforward_noise, recurrent_noise = (None, None) if noise is None else noise
-        feedforward_state, maps, features = self.feedforward(state.feedforward, retina, feedforward_noise)
+        feedforward_state, recurrent_state = state
+        features: dict[str, Array] = {}
+        if maps is None:
+            assert retina is not None
+            feedforward_state, maps, features = self.feedforward(feedforward_state, retina, feedforward_noise)
+        else:
+            maps = tap("feedforward", maps)
         features["feedforward"] = maps
-        recurrent_state, maps, recurrent_features = self.recurrent(state.recurrent, maps, modulation, recurrent_noise)
-        features |= recurrent_features | {"core": maps}
+        if modulation is not None:
+            recurrent_state, maps, more = self.recurrent(recurrent_state, maps, modulation, recurrent_noise)
+            features |= more | {"core": maps}
         return CoreState(feedforward_state, recurrent_state), maps, features
 
     def all_streams(
         self,
         state: CoreState,
-        retina: Float[Array, "time height width channels"],
-        modulation: Float[Array, "streams time features"],
+        retina: Float[Array, "time height width channels"] | None,
+        modulation: Float[Array, "streams time features"] | None,
         noise: CoreNoise | None = None,
+        maps: Float[Array, "streams time h w channels"] | None = None,
     ) -> tuple[CoreState, Float[Array, "streams time h w out_channels"], dict[str, Array]]:
         """The same of a core whose parameters have a leading axis of streams, for GPUs and TPUs.
 
@@ -258,15 +271,20 @@ class Core(nnx.Module):
         they go side by side in the channels; see ``wide``.
         """
         feedforward_noise, recurrent_noise = (None, None) if noise is None else noise
-        if formulation() == "tpu":
+        feedforward_state, recurrent_state = state
+        features: dict[str, Array] = {}
+        if maps is None and formulation() == "tpu":
             feedforward_state, maps, features = wide.all_streams(
-                self.feedforward, state.feedforward, retina, feedforward_noise
+                self.feedforward, feedforward_state, retina, feedforward_noise
             )
-        else:
-            arguments = self.feedforward, state.feedforward, feedforward_noise
-            streams = [jax.tree.map(lambda a: a[i], arguments) for i in range(modulation.shape[0])]  # noqa: B023
+        elif maps is None:
+            arguments = self.feedforward, feedforward_state, feedforward_noise
+            count = self.feedforward.out.weight.shape[0]
+            streams = [jax.tree.map(lambda a: a[i], arguments) for i in range(count)]  # noqa: B023
             outputs = [feedforward(state, retina, noise) for feedforward, state, noise in streams]
             feedforward_state, maps, features = jax.tree.map(lambda *arrays: jnp.stack(arrays), *outputs)
         features["feedforward"] = maps
-        recurrent_state, maps, more = self.recurrent.all_streams(state.recurrent, maps, modulation, recurrent_noise)
-        return CoreState(feedforward_state, recurrent_state), maps, features | more | {"core": maps}
+        if modulation is not None:
+            recurrent_state, maps, more = self.recurrent.all_streams(recurrent_state, maps, modulation, recurrent_noise)
+            features |= more | {"core": maps}
+        return CoreState(feedforward_state, recurrent_state), maps, features

@@ -11,7 +11,9 @@ They are pytrees whose leaves are these arrays: another factor, mask or recordin
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,10 +22,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 from fnn_jax.common.checks import shown
+from fnn_jax.common.tracing import plain, traced_digest
 from fnn_jax.model.inside import Place
 
 __all__ = ["Partial", "Place", "add_noise", "clamp", "replace", "scale", "zero"]
 AXES = ("frame", "video", "stream")
+FEW = 8  # numbers that a description lists; of more it has a hash
 
 
 def zero(**limits: Any) -> Partial:
@@ -172,3 +176,45 @@ def _numbers(name, values):
 def as_pytree(change: Callable) -> Partial:
     """A function as a pytree without arrays, which a compiled program can be given; ready ones are pytrees."""
     return change if isinstance(change, Partial) else Partial(change)
+
+
+def described(changes: Mapping[str, Callable], values: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """What the intervention on each name is, as text: two that compute different things have different texts.
+
+    Ready ones are told by their names and numbers, such as ``"scale(factor=0.5, channels=[1, 2])"``; functions of a
+    caller by what they compute, traced and hashed, of each of the values ``values[name]``: shape and dtype of one frame
+    of one video and stream.
+
+    Raises:
+        ValueError: a function calls back to Python, so that what it computes cannot be told.
+    """
+    return {name: _described(name, as_pytree(change), values[name]) for name, change in changes.items()}
+
+
+def _described(name, change, values):
+    own = getattr(change.func, "fun", change.func)  # JAX wraps a partial once more
+    if isinstance(own, functools.partial) and own.func is _within:
+        kind, *axes = own.args[0].split(" ")
+        limits, *numbers = change.args
+        named = dict(zip(list(inspect.signature(KINDS[kind]).parameters)[2:], numbers, strict=False)) | limits
+        listed = [f"{key}={_text(array)}" for key, array in named.items()] + ([f"axes={axes}"] if axes else [])
+        return f"{kind}({', '.join(listed)})"
+    index = jax.ShapeDtypeStruct((), jnp.int32)
+    digest = hashlib.sha256()
+    for value in values:
+        traced = jax.make_jaxpr(lambda *arguments: change(*arguments))(value, Place(index, index, index))
+        try:
+            digest.update(traced_digest(traced).encode())
+        except ValueError as error:
+            raise ValueError(f"interventions[{name!r}]: {error}") from error
+    return f"{getattr(own, '__name__', 'function')} {digest.hexdigest()[:16]}"
+
+
+def _text(array):
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return f"{jax.random.key_impl(array)} {np.asarray(plain(array)).tolist()}"
+    array = np.asarray(array)
+    if array.size <= FEW:
+        return str(array.tolist())
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return f"{array.dtype}{list(array.shape)} {digest[:16]}"

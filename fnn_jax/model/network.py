@@ -8,9 +8,8 @@ Everything here is a pure function of the network (a pytree of parameters), a st
 """
 
 import dataclasses
-import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,9 +20,11 @@ from jaxtyping import Array, Float
 
 from fnn_jax.common.checks import integer, one_of, shown
 from fnn_jax.model import inside
+from fnn_jax.model.chunks import advance, chunk_length, map_over, over_chunks, select
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.core import Core
-from fnn_jax.model.formulation import by_platform, formulated, formulation
+from fnn_jax.model.extent import MAPS, check_values, checked_extent
+from fnn_jax.model.formulation import by_platform, formulated
 from fnn_jax.model.interventions import as_pytree
 from fnn_jax.model.layers import draw_weights, fold_weight_norm
 from fnn_jax.model.modulation import MODULATION
@@ -33,9 +34,6 @@ from fnn_jax.model.readout import FEATURES, UNITS, Position, ReadoutNoise
 from fnn_jax.model.sharding import over_devices, shardings
 from fnn_jax.model.values import Inputs, NetworkState, Noise, Output
 
-# Frames that go through the feedforward part together: they bound the memory, and the work that a last, filled-up chunk
-# wastes. On two CPU cores a frame took 45 ms in chunks of 4, and 40 to 42 ms in chunks of 8, 12 and 16.
-CHUNK_FRAMES = 8
 DERIVATIVES = ("reverse", "forward")
 
 
@@ -157,6 +155,8 @@ class Network(nnx.Module):
         derivatives: str = "reverse",
         interventions: Mapping[str, inside.Change] | None = None,
         first_frame: int | Array = 0,
+        start: str = "stimulus",
+        end: str = "responses",
     ) -> tuple[NetworkState, Output]:
         """Responses to all frames of ``inputs``, ``[time, batch, ...]``, continuing from ``state``.
 
@@ -183,17 +183,25 @@ class Network(nnx.Module):
                 video and stream, channels last, and ``fnn_jax.interventions.Place``, and returns what the network goes
                 on with, of the same shape and dtype. Those of ``fnn_jax.interventions`` are ready.
             first_frame: which frame of its video the first one is, for ``place.frame``.
+            start: what ``inputs.stimulus`` holds: the ``"stimulus"``, or values as features of these names come:
+                ``"retina"``, or maps called ``"feedforward"`` or ``"core"``, of all streams or of the chosen one. Eye
+                and behaviour matter where something follows from them.
+            end: ``"responses"``, or the last value that is computed, ``"retina"``, ``"feedforward"`` or ``"core"``;
+                then only features come out.
 
         Returns:
-            The state after the last frame, and ``Output``.
+            The state after the last frame, and ``Output``. The state of what did not run stays as it was.
 
         Raises:
             TypeError, ValueError: no frames; a name, periphery, stream, precision or kind of derivatives that does not
-                exist, or a precision below that of float64 parameters. A stream that is being traced is not checked;
-                out of range it is clamped.
+                exist, or a precision below that of float64 parameters; names that do not lie between ``start`` and
+                ``end``, or values that do not fit ``start``. A stream that is being traced is not checked; out of range
+                it is clamped.
         """
         self.check_options(stream, periphery, features, precision)
         interventions = self.check_interventions(interventions)
+        extent = checked_extent(start, end, features=features, interventions=interventions)
+        check_values(self.config, start, inputs.stimulus, one_stream=stream is not None)
         one_of("derivatives", derivatives, DERIVATIVES)
         frames = inputs.stimulus.shape[0]
         if frames == 0:
@@ -206,19 +214,21 @@ class Network(nnx.Module):
         # What no stage returns by itself has to be tapped.
         tapped = frozenset(name for name in features if name not in self.feature_names)
         is_probed = bool(tapped or interventions)
+        options: dict[str, Any] = {"stream": stream, "periphery": periphery, "names": tuple(features), "extent": extent}
+        options |= {"precision": precision, "remat": remat}
 
         def run(network, state, inputs):
-            def advance(state, inputs):
+            def one_chunk(state, inputs):
                 probe = None
                 if is_probed:
                     inputs, counted = inputs
                     place = inside.Place(counted, jnp.int32(0), jnp.int32(-1))
                     probe = inside.Probe(tapped, interventions, place, {})
-                return network._advance(state, inputs, stream, periphery, tuple(features), precision, remat, probe)
+                return advance(network, state, inputs, **options, probe=probe)
 
             if is_probed:
                 inputs = inputs, jnp.arange(frames, dtype=jnp.int32) + jnp.asarray(first_frame, jnp.int32)
-            return _over_chunks(advance, state, inputs, chunk_frames)
+            return over_chunks(one_chunk, state, inputs, chunk_frames)
 
         def formulate(network, state, inputs):
             network = fold_weight_norm(network)
@@ -228,6 +238,7 @@ class Network(nnx.Module):
             return by_platform(run, network, state, inputs)
 
         spread = {"one_stream": stream is not None, "changed": bool(interventions)}
+        spread |= {"by_stream": start in MAPS, "has_responses": end == "responses"}
         return over_devices(formulate, self, state, inputs, features, **spread)
 
     def one_stream(self, stream: int | Array) -> "Network":
@@ -235,7 +246,7 @@ class Network(nnx.Module):
         network = jax.tree.map(lambda array: array, self)  # another object, with the same arrays
         network.config = dataclasses.replace(self.config, num_streams=1)
         parts = self.modulation, self.core, self.readout.feature
-        network.modulation, network.core, network.readout.feature = _select(parts, stream, axis=0)
+        network.modulation, network.core, network.readout.feature = select(parts, stream, axis=0)
         return network
 
     def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
@@ -254,15 +265,15 @@ class Network(nnx.Module):
 
         ``maps`` hold all streams; or, with ``stream``, that one only. ``noise`` is that of a state.
         """
-        feature = self.readout.feature if stream is None else _select(self.readout.feature, stream, axis=0)
+        feature = self.readout.feature if stream is None else select(self.readout.feature, stream, axis=0)
 
         def video(args):
             maps, noise = args
             positions = self.readout.position(noise)
-            by_stream = _map(lambda one: one[0](one[1], positions), (feature, jnp.moveaxis(maps, 1, 0)))
+            by_stream = map_over(lambda one: one[0](one[1], positions), (feature, jnp.moveaxis(maps, 1, 0)))
             return by_stream.mean(0)
 
-        return jnp.moveaxis(_map(video, (jnp.moveaxis(maps, 1, 0), noise)), 0, 1)
+        return jnp.moveaxis(map_over(video, (jnp.moveaxis(maps, 1, 0), noise)), 0, 1)
 
     def check_options(self, stream: Any, periphery: Any, features: Sequence[str], precision: Any = "float32") -> None:
         """Raise what ``rollout`` raises for these options."""
@@ -292,7 +303,7 @@ class Network(nnx.Module):
         expected = "a dictionary from names of twin.feature_table() to functions of a value and its place"
         if interventions is None:
             return {}
-        if not isinstance(interventions, Mapping):
+        if not isinstance(interventions, Mapping) or not all(isinstance(name, str) for name in interventions):
             raise TypeError(f"interventions is {shown(interventions)}; expected {expected}.")
         for name, change in interventions.items():
             inside.choose([name], self.value_names, "interventions")
@@ -304,82 +315,6 @@ class Network(nnx.Module):
                 raise TypeError(f"interventions[{name!r}] is {shown(change)}; expected a function of value and place.")
         return {name: as_pytree(change) for name, change in interventions.items()}
 
-    def _advance(self, state, inputs, stream, periphery, names, precision, remat, probe=None):
-        """A chunk of frames: videos one by one, inside each its streams one by one."""
-        position = self.readout.position
-        streams = (self.modulation, self.core, self.readout.feature)
-        noise = None if state.noise is None else (state.noise.modulation, state.noise.core)
-        stream_state = (state.modulation, state.core, noise)
-        if stream is not None:
-            streams = _select(streams, stream, axis=0)
-            stream_state = _select(stream_state, stream, axis=1)
-
-        def at(video, stream):
-            """A probe of one video and stream, with nothing found yet."""
-            return probe and probe._replace(place=probe.place._replace(video=video, stream=stream), found={})
-
-        def video(args):
-            inputs, stream_state, noise, index = args
-            dtype = self.perspective.monitor.center.dtype
-            with inside.probing(at(index, jnp.int32(-1))) as seen:
-                retina = self.perspective(
-                    inputs.stimulus if inputs.stimulus.dtype == jnp.uint8 else inputs.stimulus.astype(dtype),
-                    inputs.eye.astype(dtype),
-                    None if noise is None else noise.perspective,
-                    periphery,
-                )
-            positions = position(None if noise is None else noise.readout)
-
-            # What is tapped is that of one stream, in the order in which people see it.
-            at_once = formulation() in ("gpu", "tpu") and probe is None
-
-            def run(args):
-                """One stream; with ``at_once`` all of them, in arrays with a leading axis."""
-                (modulation, core, feature), (modulation_state, core_state, noise), stream = args
-                modulation_noise, core_noise = (None, None) if noise is None else noise
-                each = jax.vmap if at_once else (lambda function: function)
-                with inside.probing(at(index, stream)) as found:
-                    modulate = each(lambda layer, state, noise: layer(state, behaviour, noise))
-                    modulation_state, vector = modulate(modulation, modulation_state, modulation_noise)
-                    vector = inside.tap("modulation", vector)
-                    with jax.default_matmul_precision(precision):
-                        through = core.all_streams if at_once else core
-                        core_state, maps, features = through(core_state, retina, vector, core_noise)
-                    readout = each(lambda layer, maps: layer(maps, positions))(feature, maps)
-                    readout = inside.tap("readout", readout)
-                features |= {"modulation": vector, "readout": readout, **found}
-                return (modulation_state, core_state), readout, {n: features[n] for n in by_stream_names}
-
-            behaviour = inputs.behaviour.astype(dtype)
-            # On a CPU computing a stream's chunk once more is faster than writing what is inside to memory.
-            run = jax.checkpoint(run, prevent_cse=False) if remat else run
-            by_stream = (streams, stream_state, stream_indices)
-            new_state, readout, features = run(by_stream) if at_once else _map(run, by_stream)
-            seen["retina"] = retina
-            features |= {name: seen[name] for name in names if name in inside.WITHOUT_STREAMS}
-            return new_state, readout.mean(0), features
-
-        by_stream_names = [name for name in names if name not in inside.WITHOUT_STREAMS]
-        video_indices = stream_indices = None
-        if probe is not None:
-            video_indices = jnp.arange(inputs.stimulus.shape[1], dtype=jnp.int32)
-            chosen = jnp.arange(self.config.num_streams) if stream is None else jnp.asarray(stream)[None]
-            stream_indices = chosen.astype(jnp.int32)
-        by_video = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), inputs)
-        new_state, readout, features = _map(video, (by_video, stream_state, state.noise, video_indices))
-        if stream is not None:
-            old = (state.modulation, state.core)
-            new_state = jax.tree.map(
-                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, stream, axis=1), old, new_state
-            )
-        # [batch, stream, time] and [batch, time] to time first.
-        features = {n: jnp.moveaxis(a, 1 if n in inside.WITHOUT_STREAMS else 2, 0) for n, a in features.items()}
-        readout = jnp.moveaxis(readout, 1, 0)
-        modulation_state, core_state = new_state
-        return NetworkState(modulation_state, core_state, state.noise), Output(
-            self.responses(readout), readout, features
-        )
-
 
 def check_key(key: Any, batch: int) -> None:
     """Raise ``TypeError`` or ``ValueError`` for what random draws of so many videos cannot be made of."""
@@ -388,40 +323,3 @@ def check_key(key: Any, batch: int) -> None:
         raise TypeError(f"key is {shown(key)}; {expected}.")
     if key.shape not in ((), (batch,)):
         raise ValueError(f"key has the shape {list(key.shape)}; {expected}.")
-
-
-def _select(tree, index, axis):
-    """One entry of every array along an axis, which stays, with length 1."""
-    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, index, 1, axis), tree)
-
-
-def _map(function: Callable, arguments):
-    """Map over the leading axis: one after the other on a CPU, where that stays in the cache, else all at once."""
-    if formulation() == "cpu":
-        return jax.lax.map(function, arguments)
-    return jax.vmap(function)(arguments)
-
-
-def chunk_length(frames: int) -> int:
-    """The length of equal chunks, or one that leaves a remainder, where that wastes the least."""
-
-    def cost(length):
-        # Four frames are the least that the convolutions over time make; a remainder is compiled anew.
-        whole, rest = divmod(frames, length)
-        return whole * math.ceil(length / 4) + (math.ceil(rest / 4) + CHUNK_FRAMES if rest else 0)
-
-    return min(range(min(2 * CHUNK_FRAMES, frames), 0, -1), key=cost)
-
-
-def _over_chunks(advance, state, inputs, length):
-    frames = jax.tree.leaves(inputs)[0].shape[0]
-    if frames <= length:
-        return advance(state, inputs)
-    whole = frames - frames % length
-    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, length, *a.shape[1:]), inputs)
-    state, output = jax.lax.scan(advance, state, chunks)
-    output = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), output)
-    if whole == frames:
-        return state, output
-    state, rest = advance(state, jax.tree.map(lambda a: a[whole:], inputs))
-    return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), output, rest)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from fnn_jax.model.formulation import formulation
@@ -25,11 +26,50 @@ def weighted_samples(
             return (sample_bilinear(frame[None], points, "edge")[0] * weights).sum(-1)
 
         return jax.lax.map(read, maps)
-    if formulation() != "cpu":
+    if formulation() == "plain":
         return jnp.einsum("tuc,uc->tu", sample_bilinear(maps, points, "edge"), weights)
     corners = bilinear_corners(points, maps.shape[1], maps.shape[2], "edge")
     index, corner_weights = (jnp.stack(parts) for parts in list(zip(*corners, strict=True))[:2])
-    return _read(maps.reshape(maps.shape[0], -1, maps.shape[-1]), index, corner_weights, weights)
+    read = _read if formulation() == "cpu" else _read_at_once
+    return read(maps.reshape(maps.shape[0], -1, maps.shape[-1]), index, corner_weights, weights)
+
+
+def _corner_values(flat, index):
+    """The maps ``[time, pixels, channels]`` at each corner of each unit."""
+    return [jnp.take(flat, i, axis=1, mode="clip") for i in index]
+
+
+@jax.custom_vjp
+def _read_at_once(flat, index, corner_weights, weights):
+    samples = sum(v * w[None, :, None] for v, w in zip(_corner_values(flat, index), corner_weights, strict=True))
+    return jnp.einsum("tuc,uc->tu", samples, weights)
+
+
+def _in_order(array):
+    """An array whose last axis is the one along memory."""
+    return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+
+
+def _read_at_once_forward(flat, index, corner_weights, weights):
+    return _read_at_once(flat, index, corner_weights, weights), (flat, index, corner_weights, weights)
+
+
+def _read_at_once_backward(saved, g):
+    # As derived, the sum over frames ran along the last axis, across memory, and where everything is trained units were
+    # spread over maps whose channels lay apart: 24 of 271 us a frame on an H200, and 320 of 1280.
+    flat, index, corner_weights, weights = saved
+    values = _corner_values(flat, index)
+    samples = sum(value * w[None, :, None] for value, w in zip(values, corner_weights, strict=True))
+    on_weights = _in_order(g[:, :, None] * samples).sum(0)
+    on_corners = jnp.stack([((value * weights[None]).sum(-1) * g).sum(0) for value in values])
+    on_samples = g[:, :, None] * weights[None]
+    on_flat = _in_order(jnp.zeros_like(flat))
+    for i, w in zip(index, corner_weights, strict=True):
+        on_flat = on_flat.at[:, i].add(on_samples * w[None, :, None])
+    return _in_order(on_flat), None, on_corners, on_weights
+
+
+_read_at_once.defvjp(_read_at_once_forward, _read_at_once_backward)
 
 
 # Units whose samples are in the cache together. All at once they took eight times as long: 42 ms for 9941 units and 8

@@ -42,15 +42,16 @@ class Axes(NamedTuple):
             noise = type(noise)(P(self.videos), by_stream, by_stream, P(self.videos, self.units))
         return NetworkState(by_stream, by_stream, noise)
 
-    def of_inputs(self):
-        return P(None, self.videos)
+    def of_inputs(self, inputs, by_stream):
+        along = P(None, self.videos)
+        return type(inputs)(P(None, self.videos, self.streams) if by_stream else along, along, along)
 
-    def of_output(self, features):
+    def of_output(self, features, has_responses):
         others: dict[str, Any] = dict.fromkeys(WITHOUT_STREAMS, P(None, self.videos))
         by_unit_and_stream: Any = P(None, self.videos, self.streams, self.units)
         others |= {"readout": by_unit_and_stream, "readout.samples": by_unit_and_stream}
         by_name = {name: others.get(name, P(None, self.videos, self.streams)) for name in features}
-        by_unit: Any = P(None, self.videos, self.units)
+        by_unit: Any = P(None, self.videos, self.units) if has_responses else None
         return Output(by_unit, by_unit, by_name)
 
 
@@ -69,11 +70,20 @@ def shardings(network, mesh):
 
 
 def over_devices(
-    rollout: Callable, network, state, inputs, features: Sequence[str], *, one_stream: bool, changed: bool
+    rollout: Callable,
+    network,
+    state,
+    inputs,
+    features: Sequence[str],
+    *,
+    one_stream: bool,
+    changed: bool,
+    by_stream: bool,
+    has_responses: bool,
 ):
     """Call a rollout, which returns a state and an output with these features, on the devices where its arguments lie.
 
-    Of one stream alone every device has the whole.
+    Of one stream alone every device has the whole. ``by_stream``: the inputs are maps of every stream.
 
     Raises:
         ValueError: values are ``changed``, and lie on several devices.
@@ -96,16 +106,16 @@ def over_devices(
 
     def on_device(network, state, inputs):
         state, output = rollout(network, state, inputs)
-        if axes.streams is None:
+        if axes.streams is None or not has_responses:
             return state, output
         readout = jax.lax.pmean(output.readout, axes.streams)
         return state, Output(network.responses(readout), readout, output.features)
 
-    specs = (axes.of_network(network), axes.of_state(state), axes.of_inputs())
+    specs = (axes.of_network(network), axes.of_state(state), axes.of_inputs(inputs, by_stream))
     placed = jax.tree.map(
         lambda spec, tree: jax.tree.map(lambda array: jax.reshard(array, NamedSharding(meshes[0], spec)), tree),
         specs,
         (network, state, inputs),
     )
-    out_specs = (specs[1], axes.of_output(features))
+    out_specs = (specs[1], axes.of_output(features, has_responses))
     return jax.shard_map(on_device, mesh=meshes[0], in_specs=specs, out_specs=out_specs, check_vma=False)(*placed)

@@ -13,8 +13,9 @@ from fnn_jax.model.readout import ReadoutNoise
 class Inputs(NamedTuple):
     """What the network sees, time first, then batch (``step`` takes the same without time).
 
-    ``stimulus`` holds pixels, uint8 or floats in [0, 1]. ``eye`` is the z-scored pupil position (x, y), ``behaviour``
-    the z-scored pupil radius and treadmill velocity.
+    ``stimulus`` holds pixels, uint8 or floats in [0, 1]; or, for a rollout that starts inside the network, the values
+    there: retinal images, or maps ``[time, batch, stream, height, width, channel]``. ``eye`` is the z-scored pupil
+    position (x, y), ``behaviour`` the z-scored pupil radius and treadmill velocity.
     """
 
     stimulus: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
@@ -43,7 +44,10 @@ class NetworkState(NamedTuple):
 
 
 class Output(NamedTuple):
-    """``responses`` per unit, the ``readout`` that published units take the exponential of, and features by name."""
+    """``responses`` per unit, the ``readout`` that published units take the exponential of, and features by name.
+
+    Of a rollout that ends before the readout, features alone: the others are None.
+    """
 
     responses: Float[Array, "*time batch units"]
     readout: Float[Array, "*time batch units"]

@@ -30,9 +30,10 @@ import numpy as np
 from jax import export
 
 from fnn_jax.common.files import file_digest, refuse_existing, whole_directory
+from fnn_jax.model.chunks import CHUNK_FRAMES
 from fnn_jax.model.formulation import for_platform, formulated
 from fnn_jax.model.layers import fold_weight_norm
-from fnn_jax.model.network import CHUNK_FRAMES, Inputs, Network
+from fnn_jax.model.network import Inputs, Network
 from fnn_jax.program import loading
 from fnn_jax.version import __version__
 

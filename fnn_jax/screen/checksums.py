@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn_jax.common.files import json_digest
-from fnn_jax.screen.results import DONE, FAILED, WAITING, ScreenError
+from fnn_jax.screen.results import DONE, FAILED, RESPONSES, WAITING, ScreenError
 
 FORMAT = 2
 OF_STIMULUS = ("frames", "digest", "checksum", "error", "stimulus", "done")  # in the order in which they are written
@@ -39,27 +39,41 @@ class BlockState(NamedTuple):
     unreadable: list[str]
 
 
-def row_digest(
-    identity: str, index: int, name: str, frames: int, error: str, done: int, digest: bytes, responses: np.ndarray
-) -> bytes:
+def kept_arrays(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of what is kept of each stimulus: responses, and features."""
+    responses = [RESPONSES] if RESPONSES in attributes["arrays"] else []
+    return [*responses, *attributes["settings"].get("features", ())]
+
+
+class RowDigest:
     """SHA-256 of all that is kept of a stimulus; ``identity`` is that of the screen's settings."""
-    text = json.dumps([identity, int(index), str(name), int(frames), str(error), int(done)])
-    total = hashlib.sha256(text.encode() + bytes(digest))
-    if done == DONE:
-        part = _without_end(responses)
-        total.update(f"{part.dtype.str}{part.shape}".encode())
-        total.update(np.ascontiguousarray(part).data)
-    return total.digest()
+
+    def __init__(self, identity: str, index: int, name: str, frames: int, error: str, done: int, digest: bytes):
+        text = json.dumps([identity, int(index), str(name), int(frames), str(error), int(done)])
+        self._total = hashlib.sha256(text.encode() + bytes(digest))
+        self._has_arrays = done == DONE
+
+    def add(self, name: str, values: np.ndarray) -> None:
+        """One of its arrays; they come in the order of ``kept_arrays``."""
+        if not self._has_arrays:
+            return
+        part = _without_end(values)
+        named = "" if name == RESPONSES else name
+        self._total.update(f"{named}{part.dtype.str}{part.shape}".encode())
+        self._total.update(np.ascontiguousarray(part).data)
+
+    def digest(self) -> bytes:
+        return self._total.digest()
 
 
-def _without_end(responses: np.ndarray) -> np.ndarray:
+def _without_end(values: np.ndarray) -> np.ndarray:
     """``[..., unit]`` without the NaN at the ends of its axes: arrays grow where later stimuli are longer."""
-    present = ~np.isnan(responses).all(-1)
+    present = ~np.isnan(values).all(-1)
     ends = []
     for axis in range(present.ndim):
         filled = np.flatnonzero(present.any(tuple(other for other in range(present.ndim) if other != axis)))
         ends.append(slice(int(filled[-1]) + 1 if filled.size else 0))
-    return responses[tuple(ends)]
+    return values[tuple(ends)]
 
 
 def columns_digest(columns: Mapping[str, np.ndarray]) -> str:
@@ -80,6 +94,11 @@ def array_metadata_digest(path: Path) -> str:
     return json_digest(metadata)
 
 
+def is_begun(path: Path) -> bool:
+    """Whether there is a screen at a path, or what is left of one."""
+    return (path / "zarr.json").is_file() or any((path / name).is_dir() for name in (RESPONSES, "checksum"))
+
+
 def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
     """The zarr group of a screen, and its attributes, whole.
 
@@ -89,7 +108,7 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
     import zarr  # late: it takes a while, and most do without
 
     if not (path / "zarr.json").is_file():
-        if (path / "responses").is_dir():
+        if is_begun(path):
             raise ScreenError(damaged(path, "the file zarr.json is missing"))
         raise ScreenError(f"{path} holds no screen.")
     try:
@@ -115,12 +134,21 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
         shapes = {name: group[name].shape for name in attributes["arrays"]}
     except Exception as error:  # zarr raises many kinds
         raise ScreenError(damaged(path, f"{type(error).__name__}: {error}")) from error
-    counts = {name: shapes[name][0] for name in ("responses", *OF_STIMULUS)}
+    kept = kept_arrays(attributes)
+    counts = {name: shapes[name][0] for name in (*kept, *OF_STIMULUS)}
     wanted = attributes["count"]
     if len(set(counts.values())) > 1 or (wanted is not None and set(counts.values()) != {wanted}):
         raise ScreenError(damaged(path, f"its arrays are of {sorted(set(counts.values()))} stimuli"))
-    if shapes["responses"][-1] != attributes["num_units"]:
-        raise ScreenError(damaged(path, f"its responses are of {shapes['responses'][-1]} units"))
+    if RESPONSES in kept and shapes[RESPONSES][-1] != attributes["num_units"]:
+        raise ScreenError(damaged(path, f"its responses are of {shapes[RESPONSES][-1]} units"))
+    lengths: dict[str, int] = {}
+    for name in kept:
+        own = attributes.get("feature_shapes", {}).get(name, [])
+        if own and list(shapes[name][-len(own) :]) != own:
+            raise ScreenError(damaged(path, f"its values of {name} have the shape {list(shapes[name])}"))
+        for axis, size in zip(group[name].metadata.dimension_names, shapes[name], strict=True):
+            if lengths.setdefault(axis, size) != size:
+                raise ScreenError(damaged(path, f"its arrays have {lengths[axis]} and {size} entries along {axis}"))
     return group, attributes
 
 
@@ -162,10 +190,12 @@ def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) ->
     flags = arrays.get("done", np.zeros(stop - start, np.uint8))
     if not known.any() and not flags.any() and not unreadable:
         return BlockState([], {}, [])  # nothing of it was written
-    try:
-        responses = group["responses"][start:stop]
-    except Exception:
-        unreadable.append("responses")
+    kept = {}
+    for name in kept_arrays(attributes):
+        try:
+            kept[name] = group[name][start:stop]
+        except Exception:
+            unreadable.append(name)
     if {*unreadable} - {"done"}:
         why = f"{', '.join(unreadable)} cannot be read"
         rows = np.flatnonzero(known | (flags != WAITING)) if "done" in arrays else range(stop - start)
@@ -175,8 +205,10 @@ def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) ->
         row = (str(arrays["stimulus"][i]), arrays["frames"][i], arrays["error"][i])
 
         def matches(done, i=i, row=row):
-            digest = row_digest(identity, start + i, *row, done, arrays["digest"][i].tobytes(), responses[i])  # type: ignore[call-arg]
-            return digest == arrays["checksum"][i].tobytes()
+            total = RowDigest(identity, start + i, *row, done, arrays["digest"][i].tobytes())  # type: ignore[call-arg]
+            for name, values in kept.items():
+                total.add(name, values[i])
+            return total.digest() == arrays["checksum"][i].tobytes()
 
         if flags[i] == WAITING:
             right = next((done for done in (DONE, FAILED) if matches(done)), None)

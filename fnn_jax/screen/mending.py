@@ -4,8 +4,9 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fnn_jax.common.files import temporary_prefix, whole_file
 from fnn_jax.screen import checksums
@@ -34,9 +35,7 @@ def mend_metadata(path: Path, create: Callable[[Path], None]) -> bool:
             count = counts[len(counts) // 2]  # one of them may be the damaged one
             for name, metadata in new.items():
                 if "shape" in metadata and metadata["dimension_names"][0] == "stimulus":
-                    metadata["shape"][0] = count
-                    if name.parent.name == "responses" and len(shapes.get("responses", ())) == len(metadata["shape"]):
-                        metadata["shape"] = [count, *shapes["responses"][1:-1], metadata["shape"][-1]]
+                    metadata["shape"] = _grown(metadata, count, shapes.get(name.parent.name, ()))
                 (trial / name).write_text(json.dumps(metadata))
             for name in new:
                 if name.parent.name:
@@ -45,9 +44,10 @@ def mend_metadata(path: Path, create: Callable[[Path], None]) -> bool:
                         (trial / name.parent / "c").symlink_to(path / name.parent / "c")
             group = zarr.open_group(trial, mode="r")
             longest = int(group["frames"][:].max(initial=0))
-            if new[Path("responses/zarr.json")]["dimension_names"][1] == "time":
-                new[Path("responses/zarr.json")]["shape"][1] = max(longest, 1)
-                (trial / "responses" / "zarr.json").write_text(json.dumps(new[Path("responses/zarr.json")]))
+            for name, metadata in new.items():
+                if "time" in metadata.get("dimension_names", ()):
+                    metadata["shape"][1] = max(longest, 1)
+                    (trial / name).write_text(json.dumps(metadata))
             group, attributes = checksums.check_metadata(trial)
             states = [checksums.examine(group, attributes, a, b) for _, a, b in checksums.blocks(group, attributes)]
             whole = int((group["done"][:] != WAITING).sum()) - sum(len(state.bad) for state in states)
@@ -60,3 +60,11 @@ def mend_metadata(path: Path, create: Callable[[Path], None]) -> bool:
                 with whole_file(path / name) as temporary:
                     temporary.write_text(json.dumps(metadata, indent=2))
     return True
+
+
+def _grown(metadata: Any, count: int, old: Sequence[int]) -> list[int]:
+    """The shape of an array of so many stimuli, which had another one; a caller's reduction may have made it longer."""
+    axes, shape = metadata["dimension_names"], list(metadata["shape"])
+    if len(old) == len(shape):
+        shape = [before if axis.startswith("axis") else now for axis, before, now in zip(axes, old, shape, strict=True)]
+    return [count, *shape[1:]]

@@ -16,10 +16,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.extent import last_border
 from fnn_jax.model.network import Inputs, Network, NetworkState
 from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
 from fnn_jax.screen.reduction import RUNNING
+from fnn_jax.screen.results import RESPONSES
 from fnn_jax.screen.source import Loaded
+from fnn_jax.screen.values import Asked, Value, change_units, of_stimuli
 from fnn_jax.twin import sizes
 from fnn_jax.twin.rollout import compiled_rollout, fold
 from fnn_jax.twin.twin import Twin
@@ -29,14 +32,17 @@ IN_FLIGHT = 2  # batches that are dispatched before the results of the first are
 
 class _Dispatched(NamedTuple):
     batch: Sequence[Loaded]
-    results: list[Any]  # for each twin an array [videos, intervals, units], or chunks [frames, videos, units]
+    # For each twin and value an array [videos, intervals, ...], its own axes in one, or chunks [frames, videos, ...].
+    results: list[dict[str, Any]]
 
 
 class Predictor:
-    """Responses of twins of one architecture; all units of all twins in one row.
+    """What is asked for of twins of one architecture; all units of all twins in one row.
 
     Args:
-        twins: their numbers of units may differ: the program is compiled once, for the largest.
+        twins: their numbers of units may differ: the program is compiled once, for the largest, unless interventions
+            on units would see that.
+        asked: what is kept, and interventions.
         reduce: see ``Screen``.
         batch_size: videos at once, over all devices; None: from the memory at hand.
     """
@@ -45,6 +51,7 @@ class Predictor:
         self,
         twins: Sequence[Twin],
         *,
+        asked: Asked,
         reduce: str | Callable | None,
         periphery: str,
         stream: int | None,
@@ -62,14 +69,21 @@ class Predictor:
         self.chunk_frames = chunk_frames
         self._mesh = Mesh(np.array(self.devices), ("video",))
         self._reduce = jax.jit(reduce) if callable(reduce) else reduce
-        self._options = {"periphery": periphery, "features": (), "precision": precision}
+        self._options = {"periphery": periphery, "features": asked.features, "precision": precision}
+        if not asked.responses:  # what comes after the last of the features is not computed
+            self._options["end"] = last_border("stimulus", (*asked.features, *asked.interventions))
         self._stream = None if stream is None else self._put(np.int32(stream))
         self.dtype = np.dtype(twins[0].network.perspective.monitor.center.dtype)
-        self._leaves, self._cores = [], []
-        for twin in twins:
-            network, core = fold(_with_units(twin.network, max(self.num_units)))
-            leaves, self._structure = jax.tree.flatten(network)
+        self._values = asked.values
+        self._changes = self._put(asked.interventions) if asked.interventions else None
+        most = max(self.num_units)
+        self._padded = self.num_units if change_units(asked.interventions) else [most] * len(twins)
+        self._leaves, self._structures, self._cores = [], [], []
+        for twin, units in zip(twins, self._padded, strict=True):
+            network, core = fold(_with_units(twin.network, units))
+            leaves, structure = jax.tree.flatten(network)
             self._leaves.append([self._put(leaf) for leaf in leaves])
+            self._structures.append(structure)
             self._cores.append(core)
         self._init_state = twins[0].network.init_state
         self._states: dict[int, NetworkState] = {}
@@ -79,9 +93,9 @@ class Predictor:
         kinds = ", ".join(sorted({device.device_kind for device in self.devices}))
         return f"{len(self.devices)} x {kinds}, jax {jax.__version__}, batches of {self.batch_size}"
 
-    def responses(self, batches: Iterable[Sequence[Loaded]]) -> Iterator[list[np.ndarray]]:
-        """For each batch of at most ``batch_size`` videos, in order: of each video its responses ``[frames, units]``,
-        or, reduced, ``[intervals, ..., units]``.
+    def results(self, batches: Iterable[Sequence[Loaded]]) -> Iterator[list[dict[str, np.ndarray]]]:
+        """For each batch of at most ``batch_size`` videos, in order: of each video its values by name, ``[frames,
+        ...]``, or, reduced, ``[intervals, ...]``.
 
         When the memory of the device does not suffice, batches are cut in two, and a warning says so.
         """
@@ -93,7 +107,7 @@ class Predictor:
         while waiting:
             yield self._fetch(waiting)
 
-    def _fetch(self, waiting: collections.deque) -> list[np.ndarray]:
+    def _fetch(self, waiting: collections.deque) -> list[dict[str, np.ndarray]]:
         first = waiting.popleft()
         if isinstance(first, _Dispatched):
             try:
@@ -112,7 +126,7 @@ class Predictor:
             _require_out_of_memory(error)
             return None
 
-    def _in_smaller_batches(self, batch: Sequence[Loaded]) -> list[np.ndarray]:
+    def _in_smaller_batches(self, batch: Sequence[Loaded]) -> list[dict[str, np.ndarray]]:
         while True:
             try:
                 parts = [batch[i : i + self.batch_size] for i in range(0, len(batch), self.batch_size)]
@@ -140,57 +154,86 @@ class Predictor:
         length = self.chunk_frames or sizes.chunk_frames(self.config, self.devices[0], size // len(self.devices))
         longest = max(loaded.inputs.frames for loaded in batch)
         running = RUNNING.get(self._reduce) if isinstance(self._reduce, str) else None
-        results: list[Any]
-        states, results = [self._state(size)] * len(self._leaves), [None if running else []] * len(self._leaves)
+        states = [self._state(size)] * len(self._leaves)
+        results: list[dict[str, Any]] = [{value.name: [] for value in self._values} for _ in self._leaves]
         if running:
             counts = self._put(_padded_counts(batch, size, self.dtype), axis=0)
-            shape = (size, counts.shape[1], max(self.num_units))
-            results = [self._put(running.start(shape, self.dtype), axis=0)] * len(self._leaves)
+            results = [self._start(running, index, counts.shape) for index in range(len(self._leaves))]
+        numbers = None
+        if self._changes is not None:
+            numbers = [loaded.index for loaded in batch] + [0] * (size - len(batch))
+            numbers = self._put(np.array(numbers, np.int32), axis=0)
         with jax.transfer_guard("disallow"):
             for start in range(0, longest, length):
                 inputs = Inputs(*(self._put(array, axis=1) for array in self._chunk(batch, size, start, length)))
                 inside = self._put(_inside(batch, size, start, length), axis=1) if running else None
-                for index, leaves in enumerate(self._leaves):
-                    states[index], responses = self._rollout(leaves, states[index], inputs)
-                    if running:
-                        results[index] = _add(results[index], responses, inside, running=running)
-                    else:
-                        results[index] = [*results[index], responses]
+                changed = () if numbers is None else (numbers, self._changes, self._put(np.int32(start)))
+                for index, kept in enumerate(results):
+                    states[index], found = self._rollout(index, states[index], inputs, *changed)
+                    for name, value in kept.items():
+                        kept[name] = (
+                            _add(value, found[name], inside, running=running) if running else [*value, found[name]]
+                        )
             if running:
-                results = [_finish(result, counts, running=running) for result in results]
+                results = [
+                    {name: _finish(value, counts, running=running) for name, value in kept.items()} for kept in results
+                ]
         if not callable(self._reduce):  # of which the result alone leaves the device
             for array in jax.tree.leaves(results):
                 array.copy_to_host_async()
         return _Dispatched(batch, results)
 
-    def _rollout(self, leaves, state, inputs):
-        if len(self.devices) == 1:
-            state, output = compiled_rollout(
-                leaves, state, inputs, self._stream, structure=self._structure, **self._options
-            )
-            return state, output.responses
-        options = tuple(self._options.items())
-        return _sharded_rollout(self._mesh, self._structure, options)(leaves, state, inputs, self._stream)
+    def _start(self, running, index: int, counts: tuple[int, ...]) -> dict[str, jax.Array]:
+        """Of a reduction that goes along with the video, for a twin: what it begins with."""
+        found = {}
+        for value in self._values:
+            shape = (*counts, math.prod(value.shape_of(index, self._padded[index])))
+            found[value.name] = self._put(running.start(shape, value.dtype), axis=0)
+        return found
 
-    def _collect(self, dispatched: _Dispatched) -> list[np.ndarray]:
-        """Wait for a batch, and put the units of all twins in a row."""
-        rows: Any
+    def _rollout(self, index, state, inputs, *changed):
+        arguments = self._leaves[index], state, inputs, self._stream, *changed
+        if len(self.devices) == 1:
+            return _values(*arguments, structure=self._structures[index], **self._options)
+        options = tuple(self._options.items())
+        return _sharded_values(self._mesh, self._structures[index], options, bool(changed))(*arguments)
+
+    def _collect(self, dispatched: _Dispatched) -> list[dict[str, np.ndarray]]:
+        """Wait for a batch, and put the values of all twins together."""
         batch, results = dispatched
-        if isinstance(self._reduce, str):
-            rows = [np.asarray(result)[..., :units] for result, units in zip(results, self.num_units, strict=True)]
-            return list(np.concatenate(rows, axis=-1)[: len(batch)])
-        if self._reduce is None:
-            rows = [np.concatenate(chunks)[..., :units] for chunks, units in zip(results, self.num_units, strict=True)]
-            rows = np.concatenate(rows, axis=-1)
-            return [rows[: loaded.inputs.frames, index] for index, loaded in enumerate(batch)]
-        videos = []
-        for index, loaded in enumerate(batch):
-            twins = []
-            for chunks, units in zip(results, self.num_units, strict=True):
-                responses = jnp.concatenate([chunk[:, index, :units] for chunk in chunks])
-                twins.append(np.stack([np.asarray(self._reduce(responses[a:b])) for a, b in loaded.spans()]))
-            videos.append(np.concatenate(twins, axis=-1))
+        videos: list[dict[str, np.ndarray]] = [{} for _ in batch]
+        for value in self._values:
+            parts = [kept[value.name] for kept in results]
+            for video, array in zip(videos, self._collected(value, parts, batch), strict=True):
+                video[value.name] = array
         return videos
+
+    def _collected(self, value: Value, parts: Sequence[Any], batch: Sequence[Loaded]) -> list[np.ndarray]:
+        """A value of each video; ``parts`` are what was dispatched for each twin."""
+        if callable(self._reduce):
+            return [self._reduced(value, parts, index, loaded) for index, loaded in enumerate(batch)]
+        twins = []
+        for index, (part, units) in enumerate(zip(parts, self.num_units, strict=True)):
+            if self._reduce is None:
+                array = np.concatenate(part)
+            else:
+                array = np.asarray(part)
+                array = array.reshape(*array.shape[:2], *value.shape_of(index, self._padded[index]))
+            twins.append(value.only_units(array, 2, units))
+        joined = value.joined(twins, 2)
+        if self._reduce is None:
+            return [joined[: loaded.inputs.frames, index] for index, loaded in enumerate(batch)]
+        return list(joined[: len(batch)])
+
+    def _reduced(self, value: Value, parts: Sequence[Any], video: int, loaded: Loaded) -> np.ndarray:
+        """What a caller's function makes of a value of one video, interval by interval."""
+        twins = []
+        for chunks, units in zip(parts, self.num_units, strict=True):
+            array = jnp.concatenate([value.only_units(chunk[:, video], 1, units) for chunk in chunks])
+            flat = array.reshape(len(array), -1)
+            spans = np.stack([np.asarray(self._reduce(flat[start:stop])) for start, stop in loaded.spans()])  # type: ignore[operator]
+            twins.append(spans.reshape(*spans.shape[:-1], *array.shape[1:]))
+        return value.joined(twins, spans.ndim - 1)
 
     def _chunk(self, batch, size, start, length):
         """Stimulus, eye and behaviour of all videos, ``[frames, videos, ...]``."""
@@ -235,20 +278,28 @@ def _with_units(network: Network, num_units: int) -> Network:
     return network_from_parameters(config, arrays)
 
 
+def _values(leaves, state, inputs, stream, *changed, structure, **options):
+    """A chunk of frames: the state, and responses and features by name. ``changed``: the numbers of the stimuli,
+    interventions, and which frame the first one is."""
+    if changed:
+        numbers, changes, first_frame = changed
+        changed = of_stimuli(changes, numbers), first_frame
+    state, output = compiled_rollout(leaves, state, inputs, stream, *changed, structure=structure, **options)
+    responses = {} if output.responses is None else {RESPONSES: output.responses}
+    return state, responses | output.features
+
+
 @functools.lru_cache(maxsize=32)
-def _sharded_rollout(mesh, structure, options):
-    """The rollout with each device working on its own videos: no device waits for another."""
-
-    def rollout(leaves, state, inputs, stream):
-        state, output = compiled_rollout(leaves, state, inputs, stream, structure=structure, **dict(options))
-        return state, output.responses
-
+def _sharded_values(mesh, structure, options, is_changed):
+    """The same with each device working on its own videos: no device waits for another."""
+    values = functools.partial(_values, structure=structure, **dict(options))
     by_video, by_frame = PartitionSpec("video"), PartitionSpec(None, "video")
+    changed = (by_video, PartitionSpec(), PartitionSpec()) if is_changed else ()
     return jax.jit(
         jax.shard_map(
-            rollout,
+            values,
             mesh=mesh,
-            in_specs=(PartitionSpec(), by_video, by_frame, PartitionSpec()),
+            in_specs=(PartitionSpec(), by_video, by_frame, PartitionSpec(), *changed),
             out_specs=(by_video, by_frame),
             check_vma=False,
         )
@@ -256,8 +307,9 @@ def _sharded_rollout(mesh, structure, options):
 
 
 @functools.partial(jax.jit, static_argnames="running")
-def _add(value, responses, inside, *, running):
-    return running.add(value, responses, inside)
+def _add(total, values, inside, *, running):
+    """``values [frames, videos, ...]`` added to what there is, ``[videos, intervals, ...]``, their own axes in one."""
+    return running.add(total, values.reshape(*values.shape[:2], -1), inside)
 
 
 @functools.partial(jax.jit, static_argnames="running")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 WAITING, DONE, FAILED = 0, 1, 2
+RESPONSES = "responses"
 TEXT = np.dtypes.StringDType()
 
 
@@ -15,22 +16,28 @@ class ScreenError(ValueError):
 
 
 class Row(NamedTuple):
-    """What is kept of one stimulus; without responses, the reason."""
+    """What is kept of one stimulus, arrays by name; without them, the reason."""
 
     index: int  # type: ignore[assignment]  # not the method of a tuple
     id: str
     frames: int
     digest: bytes
-    responses: np.ndarray | None
+    arrays: dict[str, np.ndarray] | None
     error: str
 
 
-class Layout(NamedTuple):
-    """Names and sizes of the axes between stimulus and unit, the type of the responses, and how many are one block."""
+class Kept(NamedTuple):
+    """An array that is kept of each stimulus: names and sizes of its axes, which for others may be longer."""
 
-    inner: tuple[str, ...]
+    axes: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype
+
+
+class Layout(NamedTuple):
+    """What is kept of each stimulus, by name; and how many stimuli are one block."""
+
+    arrays: dict[str, Kept]
     block: int
 
 
@@ -71,12 +78,7 @@ class InMemory:
         import xarray
 
         rows = [self._rows[index] for index in sorted(self._rows)]
-        shapes = [row.responses.shape[:-1] for row in rows if row.responses is not None] or [self._layout.shape]
-        inner = tuple(map(max, zip(*shapes, strict=True)))
-        responses = np.full((len(rows), *inner, len(self._units)), np.nan, self._layout.dtype)
-        for values, row in zip(responses, rows, strict=True):
-            if row.responses is not None:
-                values[tuple(map(slice, row.responses.shape[:-1]))] = row.responses
+        arrays = {name: self._array(name, kept, rows) for name, kept in self._layout.arrays.items()}
         of_stimulus = {
             "stimulus": np.array([row.id for row in rows], TEXT),
             "frames": np.array([row.frames for row in rows], np.int32),
@@ -85,8 +87,25 @@ class InMemory:
         }
         coordinates = {name: ("stimulus", values) for name, values in of_stimulus.items()}
         coordinates |= {name: ("unit", values) for name, values in unit_columns(self._units).items()}
-        dimensions = ("stimulus", *self._layout.inner, "unit")
-        return xarray.Dataset({"responses": (dimensions, responses)}, coordinates, self._attributes)
+        return with_twins(xarray.Dataset(arrays, coordinates, self._attributes))
+
+    def _array(self, name: str, kept: Kept, rows: Sequence[Row]) -> tuple[tuple[str, ...], np.ndarray]:
+        """Axes and values of an array of all stimuli; NaN after the end of shorter ones."""
+        given = [None if row.arrays is None else row.arrays[name] for row in rows]
+        shapes = [values.shape for values in given if values is not None] or [kept.shape]
+        array = np.full((len(rows), *map(max, zip(*shapes, strict=True))), np.nan, kept.dtype)
+        for place, values in zip(array, given, strict=True):
+            if values is not None:
+                place[tuple(map(slice, values.shape))] = values
+        return ("stimulus", *kept.axes), array
+
+
+def with_twins(dataset: Any) -> Any:
+    """A dataset with the names of the twins along their axis, where it has one."""
+    if "twin" not in dataset.dims:
+        return dataset
+    names = [twin.rsplit(" ", 1)[0] for twin in dataset.attrs["settings"]["twins"]]
+    return dataset.assign_coords(twin=np.array(names, TEXT))
 
 
 def unit_columns(units: pd.DataFrame) -> dict[str, np.ndarray]:

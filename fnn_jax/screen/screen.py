@@ -7,7 +7,7 @@ import operator
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,12 +16,13 @@ import pandas as pd
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, one_of
-from fnn_jax.common.progress import Bar, checked_progress, progress_bar
+from fnn_jax.common.progress import Bar, checked_progress, progress_bar, say_resumed
 from fnn_jax.screen.predictor import Predictor
 from fnn_jax.screen.reduction import check_reduction, describe, result_shape
-from fnn_jax.screen.results import InMemory, Layout
+from fnn_jax.screen.results import RESPONSES, InMemory, Kept, Layout
 from fnn_jax.screen.source import Loaded, Source, as_intervals
 from fnn_jax.screen.store import ScreenStore
+from fnn_jax.screen.values import checked_values
 from fnn_jax.screen.work import Block, Work
 from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.twin import Twin
@@ -29,6 +30,7 @@ from fnn_jax.version import versions
 
 LEAST_BLOCK = 16  # stimuli that are written together, at least; fewer of long ones, because a kill loses them
 BLOCK_FRAMES = 480
+BLOCK_BYTES = 2**28  # of features, where a batch is not more
 ERRORS = ("record", "raise")
 WAIT_S = 1.0  # before it is looked again whether other processes have finished
 
@@ -47,6 +49,10 @@ class Screen:
             function written in JAX of responses ``[frames, units]`` that returns ``[..., units]``, or None: all frames.
         intervals: ``(start, stop)`` in frames, or several such pairs, which make an axis ``interval``; None: the whole
             stimulus. A ``Stimulus`` may have its own.
+        features: names of values inside the network, or patterns, as for ``Twin.features``; each is kept beside the
+            responses, reduced like them. A function sees a feature as ``[frames, values]``, its own axes in one.
+        responses: False: features alone are kept.
+        interventions: as for ``Twin.predict``; ``place.video`` is the number of the stimulus, from 0.
         periphery, stream, precision: as for ``Twin.predict``.
         batch_size: stimuli that are predicted together; None: from the memory at hand.
         chunk_frames: frames that go through the network together; None: from the memory at hand.
@@ -64,6 +70,9 @@ class Screen:
         *,
         reduce: str | Callable | None = None,
         intervals: Any = None,
+        features: Iterable[str] | str | None = None,
+        responses: bool = True,
+        interventions: Mapping[str, Callable] | None = None,
         periphery: str = "dark",
         stream: int | None = None,
         precision: str = "float32",
@@ -73,7 +82,7 @@ class Screen:
         errors: str = "record",
         progress: bool | None = None,
     ):
-        self.twins = _checked_twins(twins)
+        self.twins = checked_twins(twins)
         check_reduction(reduce)
         if intervals is not None and reduce is None:
             raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
@@ -84,6 +93,7 @@ class Screen:
         progress = checked_progress(progress)
         self.twins[0].network.check_options(stream, periphery, (), precision)
         stream = None if stream is None else operator.index(stream)
+        self.asked = checked_values(self.twins, features, responses, interventions, stream)
         self.reduce, self.errors, self.progress = reduce, errors, progress
         self.intervals = None if intervals is None else as_intervals(intervals)
         self._has_interval_axis = intervals is not None and np.ndim(intervals) == 2
@@ -118,7 +128,9 @@ class Screen:
 
         Returns:
             ``xarray.Dataset`` with ``responses [stimulus, (time | interval,) unit]`` and the table of units; NaN after
-            the end of shorter stimuli, and where a stimulus could not be shown. With ``out``, it reads from there.
+            the end of shorter stimuli, and where a stimulus could not be shown. Features are there by name,
+            ``[stimulus, (time | interval,) (twin,) stream, ...]``: those of units in a row, like the responses, all
+            others with an axis of twins where there are several. With ``out``, it reads from there.
 
         Raises:
             TypeError, ValueError: stimuli that are seen to be wrong before the start, all of them reported together.
@@ -142,6 +154,7 @@ class Screen:
             "record": {
                 "computed_with": predictor.description(),
                 "provenance": [twin.record() | {"label": twin.label} for twin in self.twins],
+                **self._feature_shapes(),
             },
             "layout": self._layout(first, predictor),
             "units": self.units,
@@ -157,8 +170,10 @@ class Screen:
                 stacklevel=2,
             )
         if self._not_finite is not None:
-            stage = self.twins[0].first_not_finite(self._not_finite.inputs, **self._options)
-            warn_of_responses(f"responses to {self._not_finite.id}, and maybe others,", stage)
+            changes = self.asked.interventions
+            stage = self.twins[0].first_not_finite(self._not_finite.inputs, **self._options, interventions=changes)
+            what = "responses" if self.asked.responses else "features"
+            warn_of_responses(f"{what} to {self._not_finite.id}, and maybe others,", stage)
         failures = sink.errors()
         if failures:
             shown = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:3])
@@ -169,7 +184,9 @@ class Screen:
         return sink.dataset()
 
     def _run(self, work: Work, predictor: Predictor) -> None:
-        with progress_bar(self.progress, "screen", "stimulus", work.count, done=work.num_done) as bar:
+        with progress_bar(self.progress, "screen", "stimulus", work.count, done=work.num_done, compiles=True) as bar:
+            if work.num_done:
+                say_resumed(bar)
             work.verify_done(bar)
             while True:
                 self._run_once(work, predictor, bar)
@@ -194,13 +211,13 @@ class Screen:
                 dispatched.extend((block, part) for part in parts)
                 yield from parts
 
-        for responses in predictor.responses(batches()):
+        for videos in predictor.results(batches()):
             block, batch = dispatched.popleft()
             if self.reduce is not None and not self._has_interval_axis:
-                responses = [each[0] for each in responses]
-            block.responses.update(zip((loaded.index for loaded in batch), responses, strict=True))
+                videos = [{name: array[0] for name, array in arrays.items()} for arrays in videos]
+            block.arrays.update(zip((loaded.index for loaded in batch), videos, strict=True))
             if self._not_finite is None and not callable(self.reduce):  # which may have its reasons
-                bad = (loaded for loaded, each in zip(batch, responses, strict=True) if not np.isfinite(each).all())
+                bad = (loaded for loaded, arrays in zip(batch, videos, strict=True) if not _are_finite(arrays))
                 self._not_finite = next(bad, None)
             if not any(other is block for other, _ in dispatched):
                 finish(block)
@@ -209,21 +226,34 @@ class Screen:
         """The one of the last call, unless a network was replaced or changed since."""
         arrays = [leaf for twin in self.twins for leaf in jax.tree.leaves(twin.network)]
         if self._predictor is None or list(map(id, arrays)) != list(map(id, self._arrays)):
-            self._predictor = Predictor(self.twins, reduce=self.reduce, **self._options, **self._sizes)
+            self._predictor = Predictor(
+                self.twins, asked=self.asked, reduce=self.reduce, **self._options, **self._sizes
+            )
             self._arrays = arrays
         return self._predictor
 
     def _layout(self, first: Loaded, predictor: Predictor) -> Layout:
-        if self.reduce is None:
-            inner, shape = ("time",), (first.inputs.frames,)
-        else:
+        inner, shape = ("time",), (first.inputs.frames,)
+        if self.reduce is not None:
             inner, shape = (("interval",), (len(self.intervals),)) if self._has_interval_axis else ((), ())
             if callable(self.reduce):
                 own = result_shape(self.reduce, first.spans()[0], predictor.dtype)
                 inner, shape = (*inner, *(f"axis{i}" for i in range(len(own)))), (*shape, *own)
+        arrays = {
+            value.name: Kept((*inner, *value.joined_axes), (*shape, *value.joined_shape), value.dtype)
+            for value in self.asked.values
+        }
         least = min(LEAST_BLOCK, math.ceil(BLOCK_FRAMES / first.inputs.frames))
+        heavy = math.prod(shape) * sum(value.num_bytes for value in self.asked.values if value.name != RESPONSES)
+        if heavy:
+            least = min(least, max(1, BLOCK_BYTES // heavy))
         block = predictor.batch_size * math.ceil(least / predictor.batch_size)
-        return Layout(inner, shape, predictor.dtype, block)
+        return Layout(arrays, block)
+
+    def _feature_shapes(self) -> dict[str, Any]:
+        """Of features, where there are some, in one frame: what does not grow."""
+        shapes = {value.name: list(value.joined_shape) for value in self.asked.values if value.name != RESPONSES}
+        return {"feature_shapes": shapes} if shapes else {}
 
     def _reduction(self, dtype: Any, loaded: Loaded) -> bytes:
         """What a caller's function computes of intervals of these lengths, which may differ from that of others."""
@@ -245,6 +275,7 @@ class Screen:
             **self._options,
             "dtype": str(predictor.dtype),
             "fit": fit,
+            **self.asked.settings(),
             "versions": {name: version for name, version in versions().items() if name != "optax"},
         }
 
@@ -256,7 +287,16 @@ class Screen:
         return table[["scan", *(name for name in table if name != "scan")]]
 
 
-def _checked_twins(twins: Any) -> list[Twin]:
+def _are_finite(arrays: Mapping[str, np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays.values())
+
+
+def checked_twins(twins: Any) -> list[Twin]:
+    """Those of a screen: of one architecture and precision.
+
+    Raises:
+        TypeError, ValueError: ``twins`` is something else, or they do not fit together.
+    """
     if isinstance(twins, Twin):
         return [twins]
     twins = checks.sequence("twins", twins, "a twin, or several, such as microns.scan(8, 5)[0]")

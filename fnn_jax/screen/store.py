@@ -3,6 +3,7 @@
 ::
 
     responses   [stimulus, unit], with [.., time, ..] or [.., interval, ..] between
+    recurrent.hidden, ...    values inside the network, where they were asked for, likewise
     stimulus    ids
     frames      frames of each stimulus
     done        1: here; 2: could not be shown, and ``error`` says why; 0: not yet
@@ -29,13 +30,11 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing, whole_directory
+from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing
 from fnn_jax.screen import checksums
+from fnn_jax.screen.creation import create_screen
 from fnn_jax.screen.mending import mend_metadata
-from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns
-from fnn_jax.version import __version__
-
-CHUNK_BYTES = 16 * 2**20  # of the responses, at most; a chunk is a block of stimuli and all units, where that fits
+from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns, with_twins
 
 
 class ScreenStore:
@@ -66,74 +65,21 @@ class ScreenStore:
         self.path = Path(path).expanduser().absolute()
         self._locks = self.path.with_name(f".{self.path.name}.locks")
         self._ids = ids
-        self.verified = not self._is_there()  # what is new needs no verification
-        if not self._is_there():
+        self.verified = not checksums.is_begun(self.path)  # what is new needs no verification
+        if self.verified:
             try:
                 refuse_existing(self.path)
-                self._create(self.path, settings, record, layout, units, ids)
+                create_screen(self.path, settings, record, layout, units, ids)
             except FileExistsError:
-                if not self._is_there():  # else another process was quicker; whether with the same screen is seen now
+                # Else another process was quicker; whether with the same screen is seen now.
+                if not checksums.is_begun(self.path):
                     raise
-        self._check(settings, ids, units, lambda path: self._create(path, settings, record, layout, units, ids))
+        self._check(settings, ids, units, lambda path: create_screen(path, settings, record, layout, units, ids))
         self._group = zarr.open_group(self.path, mode="r+")
         self._attributes = dict(self._group.attrs)
         self._identity = json_digest(self._attributes["settings"])
+        self._kept = checksums.kept_arrays(self._attributes)
         self.block = int(self._attributes["block"])
-
-    def _is_there(self) -> bool:
-        return (self.path / "zarr.json").is_file() or (self.path / "responses").is_dir()
-
-    def _create(self, path, settings, record, layout, units, ids) -> None:
-        import zarr
-
-        count, columns = 0 if ids is None else len(ids), unit_columns(units)
-        attributes = {"format": checksums.FORMAT, "written_by": f"fnn_jax {__version__}", "block": layout.block}
-        attributes |= {"settings": dict(settings), **record, "count": None if ids is None else count}
-        attributes |= {"ids_sha256": checksums.ids_digest(ids), "num_units": len(units)}
-        attributes |= {"units": list(columns), "units_sha256": checksums.columns_digest(columns)}
-        with whole_directory(path) as folder:
-            group = zarr.create_group(folder)
-
-            def create(name, shape, chunks, dtype, dims, meaning, **options):
-                group.create_array(
-                    name,
-                    shape=shape,
-                    chunks=tuple(max(1, c) for c in chunks),
-                    dtype=dtype,
-                    compressors=zarr.codecs.ZstdCodec(level=0, checksum=True),
-                    dimension_names=dims,
-                    attributes={"meaning": meaning},
-                    **options,
-                )
-
-            block, stimulus = layout.block, ("stimulus",)
-            inner = [max(1, size) for size in layout.shape]
-            row = int(np.prod([block, *inner])) * layout.dtype.itemsize
-            unit_chunk = min(len(units), max(256, CHUNK_BYTES // row))
-            create(
-                "responses",
-                (count, *inner, len(units)),
-                (block, *inner, unit_chunk),
-                layout.dtype,
-                ("stimulus", *layout.inner, "unit"),
-                "predicted mean responses per frame of 1/30 s",
-                fill_value=np.nan,
-            )
-            create("frames", (count,), (block,), "int32", stimulus, "frames of the stimulus")
-            create("done", (count,), (block,), "uint8", stimulus, "0: not yet, 1: done, 2: could not be shown")
-            create("digest", (count, 32), (block, 32), "uint8", (*stimulus, "byte"), "SHA-256 of the stimulus")
-            create("checksum", (count, 32), (block, 32), "uint8", (*stimulus, "byte"), "SHA-256 of the results")
-            create("error", (count,), (block,), "string", stimulus, "why a stimulus could not be shown")
-            create("stimulus", (count,), (block if ids is None else count,), "string", stimulus, "ids of the stimuli")
-            if ids is not None:
-                group["stimulus"][:] = np.array(list(ids), TEXT)
-            for name, values in columns.items():
-                dtype = "string" if values.dtype == TEXT else values.dtype
-                create(name, values.shape, values.shape, dtype, ("unit",), "of the table of units")
-                group[name][:] = values
-            names = ("responses", *checksums.OF_STIMULUS, *columns)
-            attributes["arrays"] = {name: checksums.array_metadata_digest(folder / name) for name in names}
-            group.attrs.put(checksums.sealed(attributes))
 
     def _check(self, settings, ids, units: pd.DataFrame, create) -> None:
         """Refuse another screen; mend the metadata and tables of this one, where they are damaged."""
@@ -214,7 +160,7 @@ class ScreenStore:
             try:
                 state = checksums.examine(self._group, self._attributes, start, stop)  # now that nobody else writes it
                 names += [f"stimulus {bad.index} {bad.why}" for bad in state.bad]
-                self._mend(number, start, stop, state)
+                self._mend(start, stop, state)
             finally:
                 self.release(lock)
         if names:
@@ -224,11 +170,13 @@ class ScreenStore:
                 stacklevel=4,
             )
 
-    def _mend(self, number: int, start: int, stop: int, state: checksums.BlockState) -> None:
+    def _mend(self, start: int, stop: int, state: checksums.BlockState) -> None:
         """Forget what is damaged, and mark what is whole."""
         for name in state.unreadable:
-            chunk = self.path / name / "c" / str(number)
-            chunk.unlink() if chunk.is_file() else shutil.rmtree(chunk, ignore_errors=True)
+            size = self._group[name].chunks[0]
+            for index in range(start // size, -(-stop // size)):
+                chunk = self.path / name / "c" / str(index)
+                chunk.unlink() if chunk.is_file() else shutil.rmtree(chunk, ignore_errors=True)
         flags = self._group["done"][start:stop]
         for bad in state.bad:
             flags[bad.index - start] = WAITING
@@ -283,8 +231,8 @@ class ScreenStore:
     def _write(self, block: int, rows: Sequence[Row]) -> None:
         start = block * self.block
         stop = max(start + 1, max(row.index for row in rows) + 1)
-        given = [row for row in rows if row.responses is not None]
-        self._make_room(stop, [row.responses.shape[:-1] for row in given])
+        given = [row for row in rows if row.arrays is not None]
+        self._make_room(stop, given)
         stop = min(start + self.block, self.count)
         arrays = {name: self._group[name][start:stop] for name in checksums.OF_STIMULUS}
         at = [row.index - start for row in rows]
@@ -297,44 +245,50 @@ class ScreenStore:
             arrays["digest"][i] = np.frombuffer(row.digest, np.uint8) if row.digest else 0
             arrays["error"][i] = row.error
             arrays["stimulus"][i] = row.id
-            arrays["done"][i] = DONE if row.responses is not None else FAILED
-        kept = self._group["responses"]
-        values = np.full((stop - start, *kept.shape[1:]), np.nan, kept.dtype)
+            arrays["done"][i] = DONE if row.arrays is not None else FAILED
+        totals = []
+        for i in at:
+            texts = (arrays[name][i] for name in ("stimulus", "frames", "error", "done"))
+            totals.append(checksums.RowDigest(self._identity, start + i, *texts, arrays["digest"][i].tobytes()))  # type: ignore[call-arg]
         others = np.ones(stop - start, bool)
         others[at] = False
-        if (arrays["done"][others] == DONE).any():
-            values[:] = kept[start:stop]
-        for row, i in zip(rows, at, strict=True):
-            values[i] = np.nan
-            if row.responses is not None:
-                values[(i, *(slice(size) for size in row.responses.shape[:-1]))] = row.responses  # type: ignore[index]
-        for i in at:
-            digest = checksums.row_digest(  # type: ignore[call-arg]
-                self._identity,
-                start + i,
-                *(arrays[name][i] for name in ("stimulus", "frames", "error", "done")),
-                arrays["digest"][i].tobytes(),
-                values[i],
-            )
-            arrays["checksum"][i] = np.frombuffer(digest, np.uint8)
-        if given:
-            kept[start:stop] = values
+        read = bool((arrays["done"][others] == DONE).any())
+        for name in self._kept:
+            values = self._with_rows(name, start, stop, read, dict(zip(at, rows, strict=True)))
+            for total, i in zip(totals, at, strict=True):
+                total.add(name, values[i])
+            if given:
+                self._group[name][start:stop] = values
+        for total, i in zip(totals, at, strict=True):
+            arrays["checksum"][i] = np.frombuffer(total.digest(), np.uint8)
         names_come_late = self._group["stimulus"].chunks[0] == self.block
         unchanged = {"error": not had_errors, "stimulus": not names_come_late}
         for name in checksums.OF_STIMULUS:  # done comes last
             if not unchanged.get(name):
                 self._group[name][start:stop] = arrays[name]
 
-    def _make_room(self, count: int, inner: Sequence[tuple[int, ...]]) -> None:
+    def _with_rows(self, name: str, start: int, stop: int, read: bool, rows: Mapping[int, Row]) -> np.ndarray:
+        """An array of a block, with new rows; ``read``: others are kept."""
+        kept = self._group[name]
+        values = kept[start:stop] if read else np.full((stop - start, *kept.shape[1:]), np.nan, kept.dtype)
+        for i, row in rows.items():
+            values[i] = np.nan
+            if row.arrays is not None:
+                new = row.arrays[name]
+                values[(i, *map(slice, new.shape))] = new  # type: ignore[index]
+        return values
+
+    def _make_room(self, count: int, given: Sequence[Row]) -> None:
         """Let the arrays grow to a number of stimuli, and to longer ones."""
         import zarr
 
-        def needed(group):
-            shape = group["responses"].shape
-            return (max(shape[0], count), *(max(sizes) for sizes in zip(shape[1:-1], *inner, strict=True)), shape[-1])
+        def needed(group, name):
+            shape = group[name].shape
+            longest = (max(sizes) for sizes in zip(shape[1:], *(row.arrays[name].shape for row in given), strict=True))
+            return max(shape[0], count), *longest
 
         def is_small(group):
-            return needed(group) != group["responses"].shape
+            return any(needed(group, name) != group[name].shape for name in self._kept)
 
         if not is_small(self._group):
             return
@@ -342,10 +296,11 @@ class ScreenStore:
         with filelock.FileLock(self._locks / "shape.lock"):
             group = zarr.open_group(self.path, mode="r+")
             if is_small(group):
-                shape = needed(group)
+                shapes = {name: needed(group, name) for name in self._kept}
                 for name in checksums.OF_STIMULUS:
-                    group[name].resize((shape[0], *group[name].shape[1:]))
-                group["responses"].resize(shape)
+                    group[name].resize((shapes[self._kept[0]][0], *group[name].shape[1:]))
+                for name, shape in shapes.items():
+                    group[name].resize(shape)
             self._group = zarr.open_group(self.path, mode="r+")
 
     def dataset(self):
@@ -380,7 +335,8 @@ def _as_dataset(path: Path):
     import xarray
 
     dataset = xarray.open_zarr(path, consolidated=False, chunks=None).drop_vars(["digest", "checksum"])
-    return dataset.set_coords([name for name in dataset.data_vars if name != "responses"])
+    kept = {"responses", *dataset.attrs["settings"].get("features", ())}
+    return with_twins(dataset.set_coords([name for name in dataset.data_vars if name not in kept]))
 
 
 def _short(value: Any) -> str:

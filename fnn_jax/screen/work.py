@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from fnn_jax.common.progress import Bar
-from fnn_jax.model.network import CHUNK_FRAMES
+from fnn_jax.model.chunks import CHUNK_FRAMES
 from fnn_jax.screen.results import DONE, InMemory, Row, ScreenError
 from fnn_jax.screen.source import Loaded, Source
 from fnn_jax.screen.store import ScreenStore
@@ -25,7 +25,7 @@ class Block:
 
     def __init__(self, number: int, stimuli: Sequence[Loaded], digests: Sequence[bytes]):
         self.number, self.stimuli, self.digests = number, stimuli, digests
-        self.responses: dict[int, np.ndarray] = {}
+        self.arrays: dict[int, dict[str, np.ndarray]] = {}
 
     def batches(self, batch_size: int) -> list[list[Loaded]]:
         """Those that can be shown, in batches of one dtype and about one length."""
@@ -44,7 +44,7 @@ class Block:
                 loaded.id,
                 0 if loaded.error else loaded.inputs.frames,
                 digest,
-                self.responses.get(loaded.index),
+                self.arrays.get(loaded.index),
                 loaded.error,
             )
             for loaded, digest in zip(self.stimuli, self.digests, strict=True)

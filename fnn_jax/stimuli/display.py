@@ -143,7 +143,8 @@ class SphericalDisplay(Display):
     def __init__(self, rays: np.ndarray, axes: np.ndarray | None = None):
         """``rays`` to the pixels: even steps on the plane of the monitor; ``axes``: right, up, and to its centre."""
         super().__init__(*rays.shape[:2], "deg")  # type: ignore[call-arg]  # two
-        rays = rays @ (_axes(rays) if axes is None else axes)
+        self.axes = _axes(rays) if axes is None else axes
+        rays = rays @ self.axes
         # A step is that from edge to edge, divided: of two neighbours, float32 would keep the difference only roughly.
         self._corner = rays[0, 0]
         self._down = (rays[-1, 0] - rays[0, 0]) / max(self.height - 1, 1)
@@ -178,7 +179,7 @@ class SphericalDisplay(Display):
         return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
 
     def positions(self, row: Any, column: Any) -> tuple[np.ndarray, np.ndarray]:
-        return _azimuth_elevation(self._plane(row, column))
+        return azimuth_elevation(self._plane(row, column))
 
     def position_beside(self, point: Any, right: Any, up: Any) -> tuple[np.ndarray, np.ndarray]:
         x, y = (np.deg2rad(np.asarray(value, float)) for value in point)
@@ -186,7 +187,7 @@ class SphericalDisplay(Display):
         to_up = np.stack([-np.sin(x) * np.sin(y), np.cos(y), -np.cos(x) * np.sin(y)], axis=-1)
         across, above = (np.sin(np.deg2rad(np.asarray(value, float)))[..., None] for value in (right, up))
         ahead = np.sqrt(np.maximum(1 - across**2 - above**2, 0))
-        return _azimuth_elevation(ahead * self.ray(point) + across * to_right + above * to_up)
+        return azimuth_elevation(ahead * self.ray(point) + across * to_right + above * to_up)
 
     def in_blocks(self, size: int) -> "SphericalDisplay":
         row, column = (np.arange(-(-length // size)) * size + (size - 1) / 2 for length in (self.height, self.width))
@@ -252,7 +253,8 @@ def _axes(rays: np.ndarray) -> np.ndarray:
     return np.stack([right, up * np.sign(up @ -_middle(np.diff(rays, axis=0))), forwards], axis=1)
 
 
-def _azimuth_elevation(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def azimuth_elevation(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Degrees to the right and upwards of rays ``[..., 3]`` whose axes are right, up, and towards the monitor."""
     x, y, z = np.moveaxis(rays / np.linalg.norm(rays, axis=-1, keepdims=True), -1, 0)
     return np.rad2deg(np.arctan2(x, z)), np.rad2deg(np.arcsin(y))
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.common.checks import integer
-from fnn_jax.common.figures import new_figure, save_figure, show_frame
+from fnn_jax.common.figures import DOUBLE, journal_style, new_figure, save_figure, show_frame
 from fnn_jax.common.rate import HZ
 from fnn_jax.stimuli.movie import Movie, frame_spans
 
@@ -15,6 +15,7 @@ HIDDEN = ("onset_s", "offset_s", "seed", "how")
 MOST_SHOWN = 3
 
 
+@journal_style()
 def contact_sheet(movie: Movie | Any, path: str | os.PathLike | None = None, *, num_frames: int = 24, columns: int = 6):
     """Frames of a movie, evenly spaced, with their times and what is shown; a matplotlib figure.
 
@@ -28,7 +29,7 @@ def contact_sheet(movie: Movie | Any, path: str | os.PathLike | None = None, *, 
     columns = min(columns, len(shown))
     rows = math.ceil(len(shown) / columns)
     aspect = movie.frames.shape[1] / movie.frames.shape[2]
-    figure = new_figure((2 * columns, rows * (2 * aspect + 0.42)))
+    figure = new_figure(width := DOUBLE * columns / 6, rows * (width / columns * aspect + 8))
     axes = np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
     spans = frame_spans(movie.intervals)
     for ax in axes.flat[len(shown) :]:

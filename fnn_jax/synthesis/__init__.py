@@ -6,6 +6,7 @@
 """
 
 from fnn_jax.synthesis.gabors import drifting_gabor
+from fnn_jax.synthesis.influence import influence
 from fnn_jax.synthesis.objectives import (
     Objective,
     Seen,
@@ -59,6 +60,7 @@ __all__ = [
     "excitation",
     "feature",
     "fourier",
+    "influence",
     "inhibition",
     "jitter",
     "log_excitation",

@@ -8,7 +8,7 @@ import numpy as np
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import shown
-from fnn_jax.synthesis.objectives import Objective, excitation
+from fnn_jax.synthesis.objectives import Objective, custom, excitation
 from fnn_jax.synthesis.parameterisations import Parameterisation, nlm
 from fnn_jax.twin.inputs import check_inputs, constant_trace
 from fnn_jax.twin.twin import Twin
@@ -30,7 +30,8 @@ def objective_of(objective: Any) -> Objective:
         raise TypeError(
             f"objective is {type(objective).__name__}; expected one of fnn_jax.synthesis, or custom(function)."
         )
-    return objective
+    _require_functions("objective", objective, optional=("check",))
+    return custom(objective.loss, objective.features, objective.data)._replace(check=objective.check)
 
 
 def parameterisation_of(parameterisation: Any, num_frames: int, size: tuple[int, int]) -> Parameterisation:
@@ -40,7 +41,16 @@ def parameterisation_of(parameterisation: Any, num_frames: int, size: tuple[int,
         raise TypeError(
             f"parameterisation is {type(parameterisation).__name__}; expected one of fnn_jax.synthesis, such as nlm()."
         )
+    _require_functions("parameterisation", parameterisation, ("init", "frames"), ("pixels", "project"))
     return parameterisation
+
+
+def _require_functions(name: str, made: tuple, needed: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> None:
+    """Of one that was put together by hand."""
+    for field in (*needed, *optional):
+        function = getattr(made, field)
+        if not callable(function) and (field in needed or function is not None):
+            raise TypeError(f"{name}.{field} is {shown(function)}; expected a function.")
 
 
 def target_units(twin: Twin, targets: Any, objective: Objective) -> tuple[np.ndarray, list[Any]]:

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from fnn_jax.common.progress import progress_bar
+from fnn_jax.common.progress import progress_bar, say_resumed
 from fnn_jax.stimuli.movie import as_levels
-from fnn_jax.synthesis.problem import Problem
+from fnn_jax.synthesis.problem import Problem, silent
 from fnn_jax.synthesis.result import Synthesis
 
 REPORT_STEPS = 10  # that run on the device before the host looks at them
@@ -18,14 +18,22 @@ PATIENCE = 50  # steps over which convergence is judged
 
 
 class Runner:
-    """Batches of targets on the devices of this process."""
+    """Batches of targets on the devices of this process: each has its own targets, or streams of the network."""
 
     def __init__(self, problem: Problem, devices: Sequence[jax.Device], batch_size: int):
         self.problem = problem
-        self.batch_size = max(1, round(batch_size / len(devices))) * len(devices)
-        self._mesh = Mesh(np.array(devices), ("target",))
-        self._leaves = [jax.device_put(leaf, NamedSharding(self._mesh, PartitionSpec())) for leaf in problem.leaves]
         in_turn = one_by_one(devices[0])
+        streams = streams_apart(problem, len(devices)) if in_turn else 1
+        if streams > 1:
+            self.batch_size = min(batch_size, len(problem.units))
+            mesh = jax.make_mesh((streams,), ("streams",), devices=devices[:streams])
+            leaves, self._targets = problem.shardings(mesh), NamedSharding(mesh, PartitionSpec())
+        else:
+            self.batch_size = max(1, round(batch_size / len(devices))) * len(devices)
+            mesh = Mesh(np.array(devices), ("target",))
+            leaves = [NamedSharding(mesh, PartitionSpec())] * len(problem.leaves)
+            self._targets = NamedSharding(mesh, PartitionSpec("target"))
+        self._leaves = jax.device_put(problem.leaves, leaves)
 
         def over_targets(function, count):
             """The function of the network's leaves and ``count`` arguments with a leading axis of targets."""
@@ -35,14 +43,23 @@ class Runner:
                     return jax.lax.map(lambda each: function(leaves, *each), arguments)
                 return jax.vmap(lambda *each: function(leaves, *each))(*arguments)
 
+            if streams > 1:
+                return jax.jit(mapped)
             along = PartitionSpec("target")
             specs: dict[str, Any] = {"in_specs": (PartitionSpec(), *[along] * count), "out_specs": along}
-            return jax.jit(jax.shard_map(mapped, mesh=self._mesh, check_vma=False, **specs))
+            return jax.jit(jax.shard_map(mapped, mesh=mesh, check_vma=False, **specs))
 
         def several_steps(leaves, target, progress, last):
             def step(progress, _):
                 rested = progress._replace(stopped=progress.stopped | (progress.step >= last))
-                moved, trace = problem.advance(leaves, target, rested)
+                if in_turn:  # then what has stopped costs no time
+                    moved, trace = jax.lax.cond(
+                        rested.stopped,
+                        lambda: (rested, silent()),
+                        lambda: problem.advance(leaves, target, rested),
+                    )
+                else:
+                    moved, trace = problem.advance(leaves, target, rested)
                 still = jnp.where(progress.step >= last, progress.stopped, moved.stopped)
                 return moved._replace(stopped=still), trace
 
@@ -56,7 +73,7 @@ class Runner:
         self._start = over_targets(lambda leaves, target: problem.start(target), 1)
 
     def _put(self, tree: Any) -> Any:
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec("target")))
+        return jax.device_put(tree, self._targets)
 
     def batches(self) -> list[np.ndarray]:
         """Numbers of the targets of each batch; the last one is filled up with repeats."""
@@ -65,12 +82,15 @@ class Runner:
         return list(np.minimum(numbers, count - 1).reshape(-1, self.batch_size))
 
     def run(self, steps, tolerance, folder, show, record) -> Synthesis:
-        parts = []
-        batches = self.batches()
-        with progress_bar(show, "synthesis", "step", steps * len(batches)) as bar:
+        parts: list[dict[str, np.ndarray]] = []
+        batches, computed = self.batches(), 0
+        with progress_bar(show, "synthesis", "step", steps * len(batches), compiles=True) as bar:
             for number, numbers in enumerate(batches):
                 part = None if folder is None else folder.load_batch(number)
                 if part is None:
+                    if parts and not computed:
+                        say_resumed(bar)
+                    computed += 1
                     part = self._run_batch(number, numbers, steps, tolerance, folder, bar, record)
                 else:
                     bar.update(steps)
@@ -101,6 +121,7 @@ class Runner:
             progress = self._put(progress)
             losses[:, :done], penalties[:, :done], stopped = arrays["losses"], arrays["penalties"], arrays["stopped"]
             bar.update(done)
+            say_resumed(bar)
         last = self._put(jnp.full(len(numbers), steps, jnp.int32))
         while done < steps:
             progress, trace = self._several_steps(self._leaves, target, progress, last)
@@ -154,6 +175,17 @@ class Runner:
 def one_by_one(device: jax.Device) -> bool:
     """On a CPU one target after the other stays in the cache; accelerators take them all at once."""
     return device.platform == "cpu"
+
+
+def streams_apart(problem: Problem, devices: int) -> int:
+    """Devices that share the streams of each target, where there are fewer targets than would occupy half of them.
+
+    On two cores of a CPU a step for one target takes two thirds of the time then. 1: each device has its own targets.
+    """
+    if problem.sample_stream or problem.is_changed or 2 * len(problem.units) > devices:
+        return 1
+    streams = problem.config.num_streams
+    return max(count for count in range(1, min(streams, devices) + 1) if streams % count == 0)
 
 
 def _is_flat(losses: np.ndarray, tolerance: float) -> np.ndarray:

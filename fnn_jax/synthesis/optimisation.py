@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +54,7 @@ def synthesize(
     tolerance: float | None = None,
     periphery: str = "dark",
     precision: str = "float32",
+    interventions: Mapping[str, Callable] | None = None,
     remat: bool | None = None,
     batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -80,6 +81,8 @@ def synthesize(
         num_stimuli: of each target; ``diversity`` weighs the mean distance between them, which grows.
         tolerance: a target stops when its best loss of the last 50 steps is not better by this relative amount; None:
             never.
+        interventions: as for ``Twin.predict``: what changes the network while it is optimised for. ``readout`` holds a
+            target's units alone; ``place.video`` counts a target's stimuli or trials.
         remat: compute parts of the network twice, which bounds the memory; None: where the memory wants it.
         batch_size: targets that are optimised together; None: from the memory at hand, over all ``devices``.
         seed: of everything random. The same arguments give the same stimuli on one machine, bit for bit.
@@ -120,6 +123,7 @@ def synthesize(
         raise ValueError("num_stimuli is above 1, and behaviour has several trials; expected one of them.")
     check_data(objective, units, shape[0], behaviour[0].shape[1])
     twin.network.check_options(None, periphery, objective.features, precision)
+    changes = twin.network.check_interventions(interventions)
     devices = list(jax.local_devices()) if devices is None else checks.devices("devices", devices)
     problem = Problem(
         twin,
@@ -140,7 +144,9 @@ def synthesize(
         remat=remat,
         device=devices[0],
         seed=seed,
+        interventions=changes,
     )
+    texts = problem.interventions()
     if batch_size is None:
         videos = num_stimuli * behaviour[0].shape[1]
         at_once = sizes.gradient_batch(problem.config, devices[0], shape[0], problem.remat)
@@ -159,7 +165,7 @@ def synthesize(
         "devices": len(devices),
         "label": twin.label,
         "versions": versions(),
-    }
+    } | ({"interventions": texts} if texts else {})
     if out is None:
         result = runner.run(steps, tolerance, None, progress, record)
     else:

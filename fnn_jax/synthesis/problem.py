@@ -1,7 +1,7 @@
 """One step of synthesis for one target: what is minimised, and how its numbers move; pure functions."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +11,13 @@ import optax
 
 from fnn_jax.common.tracing import traced_digest
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.network import Inputs, Network
+from fnn_jax.model.interventions import described
+from fnn_jax.model.network import Inputs
 from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
 from fnn_jax.synthesis.objectives import Objective, Seen
 from fnn_jax.synthesis.parameterisations import Parameterisation
 from fnn_jax.twin import sizes
+from fnn_jax.twin.prediction import value_of_stream, value_shapes
 from fnn_jax.twin.rollout import fold
 from fnn_jax.twin.twin import Twin
 
@@ -49,6 +51,11 @@ class Trace(NamedTuple):
     gradient: jax.Array
 
 
+def silent() -> Trace:
+    """Of a target that has stopped."""
+    return Trace(*[jnp.full((), jnp.nan, jnp.float32)] * 3)
+
+
 class Problem:
     """Everything that the targets share.
 
@@ -80,6 +87,7 @@ class Problem:
         remat: bool | None,
         device: jax.Device,
         seed: int,
+        interventions: Mapping[str, Callable] | None = None,
     ):
         self.units, self.objective, self.parameterisation = units, objective, parameterisation
         self.penalty, self.transforms, self.optimizer = penalty, tuple(transforms), optimizer
@@ -98,10 +106,26 @@ class Problem:
         self._readout = {name: value for name, value in named.items() if unit_axis(name) is not None}
         one = {name: self._rows(name, units[0]) for name in self._readout}
         network, self._core = fold(network_from_parameters(config, {**named, **one}))
-        self.leaves, self._structure = jax.tree.flatten(network)
+        self.is_changed = bool(interventions)
+        self.leaves, self._structure = jax.tree.flatten((network, dict(interventions or {})))
 
     def _rows(self, name: str, rows: np.ndarray) -> jax.Array:
         return jnp.take(self._readout[name], rows, axis=unit_axis(name))
+
+    def shardings(self, mesh: jax.sharding.Mesh) -> list[jax.sharding.NamedSharding]:
+        """How ``leaves`` lie on a mesh with an axis ``streams``, of whose devices each then computes its own."""
+        network, _ = jax.tree.unflatten(self._structure, self.leaves)  # nothing is changed on such a mesh
+        return jax.tree.leaves(network.shardings(mesh))
+
+    def interventions(self) -> dict[str, str]:
+        """What each of them is, as text that tells it from others.
+
+        Raises:
+            ValueError: one does not fit the value that it changes.
+        """
+        network, changes = jax.tree.unflatten(self._structure, self.leaves)
+        values = value_shapes(network, changes, interventions=changes) if changes else {}
+        return described(changes, {name: [value_of_stream(name, value)] for name, value in values.items()})
 
     def targets(self, numbers: np.ndarray) -> Target:
         """The targets of these numbers, with a leading axis."""
@@ -121,40 +145,36 @@ class Problem:
         return Progress(parameters, self.optimizer.init(parameters), parameters, infinite, *begin)
 
     def advance(self, leaves: list[jax.Array], target: Target, progress: Progress) -> tuple[Progress, Trace]:
-        """One step; nothing moves once it has stopped, and a loss that is no number stops it."""
-        silent = jnp.full((), jnp.nan, jnp.float32)
+        """One step; nothing moves once it has stopped, and a loss that is no number stops it.
 
-        def move(progress):
-            key = self._key(target, progress.step + 1)
-            (loss, penalty), gradient = jax.value_and_grad(self.loss, argnums=1, has_aux=True)(
-                leaves, progress.parameters, target, key
-            )
-            length = optax.tree.norm(gradient)
-            is_number = jnp.isfinite(loss) & jnp.isfinite(length)
-            with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
-                updates, optimizer = self.optimizer.update(gradient, progress.optimizer, progress.parameters)
-                parameters = optax.apply_updates(progress.parameters, updates)
-            if self.parameterisation.project is not None:
-                parameters["stimulus"] = jax.vmap(self.parameterisation.project)(parameters["stimulus"])
-            better = is_number & (loss < progress.best_loss)
+        Without a condition: mapped over targets, that would give each of them its own copy of the weights.
+        """
+        key = self._key(target, progress.step + 1)
+        (loss, penalty), gradient = jax.value_and_grad(self.loss, argnums=1, has_aux=True)(
+            leaves, progress.parameters, target, key
+        )
+        length = optax.tree.norm(gradient)
+        is_number = jnp.isfinite(loss) & jnp.isfinite(length)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
+            updates, optimizer = self.optimizer.update(gradient, progress.optimizer, progress.parameters)
+            parameters = optax.apply_updates(progress.parameters, updates)
+        if self.parameterisation.project is not None:
+            parameters["stimulus"] = jax.vmap(self.parameterisation.project)(parameters["stimulus"])
+        moves = is_number & ~progress.stopped
+        better = moves & (loss < progress.best_loss)
 
-            def choose(condition, new, old):
-                return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+        def choose(condition, new, old):
+            return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
-            moved = Progress(
-                choose(is_number, parameters, progress.parameters),
-                choose(is_number, optimizer, progress.optimizer),
-                choose(better, progress.parameters, progress.best),
-                jnp.where(better, loss, progress.best_loss),
-                progress.step + is_number.astype(jnp.int32),
-                ~is_number,
-            )
-            return moved, Trace(loss, penalty, length)
-
-        def rest(progress):
-            return progress, Trace(silent, silent, silent)
-
-        return jax.lax.cond(progress.stopped, rest, move, progress)
+        moved = Progress(
+            choose(moves, parameters, progress.parameters),
+            choose(moves, optimizer, progress.optimizer),
+            choose(better, progress.parameters, progress.best),
+            jnp.where(better, loss, progress.best_loss),
+            progress.step + moves.astype(jnp.int32),
+            progress.stopped | ~is_number,
+        )
+        return moved, choose(progress.stopped, silent(), Trace(loss, penalty, length))
 
     def loss(self, leaves, parameters, target, key):
         """The number to be minimised, and the penalty in it."""
@@ -184,7 +204,7 @@ class Problem:
 
     def see(self, leaves, parameters, target, frames, stream=None) -> Seen:
         """What the objective sees of frames ``[stimulus, T, H, W]``, ``[stimulus, T, trial, ...]``."""
-        network: Network = jax.tree.unflatten(self._structure, leaves)
+        network, changes = jax.tree.unflatten(self._structure, leaves)
         for name, value in target.readout.items():
             _, part, variable = name.split(".")
             getattr(getattr(network.readout, part), variable)[...] = value
@@ -198,7 +218,7 @@ class Problem:
             traces[name] = trace
         inputs = Inputs(video, **traces)
         state = network.init_state(stimuli * trials)
-        _, output = network.rollout(state, inputs, stream=stream, **self._options)
+        _, output = network.rollout(state, inputs, stream=stream, interventions=changes, **self._options)
 
         def split(array):
             array = array[self.burn_in :]

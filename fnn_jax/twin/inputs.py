@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.extent import MAPS, allowed_shapes
 
 FRAMES_PER_CHECK = 256
 NAMES = ("stimuli", "perspectives", "modulations")
@@ -56,10 +57,13 @@ def check_inputs(
     traceable: bool = True,
     values: bool = True,
     names: tuple[str, str, str] = NAMES,
+    start: str = "stimulus",
+    stream: Any = None,
 ) -> CheckedInputs:
     """Check shapes and values of the inputs of ``predict``; without ``values``, shapes and types alone.
 
-    ``names`` are those of the arguments, for messages.
+    ``names`` are those of the arguments, for messages. ``start`` and ``stream`` are those of ``Network.rollout``: of a
+    rollout that starts inside the network, ``stimuli`` are the values there.
 
     Arrays that JAX is tracing have no values yet; only their shapes and types are checked, where ``traceable``.
 
@@ -71,9 +75,13 @@ def check_inputs(
         raise TypeError(
             "predict, features and step work on values, not inside jax.jit, grad or vmap. Use twin.rollout there."
         )
-    stimuli, stimuli_batch = _check_stimuli(names[0], _as_array(names[0], stimuli), config)
+    stimuli = _as_array(names[0], stimuli)
+    if start == "stimulus":
+        stimuli, stimuli_batch = _check_stimuli(names[0], stimuli, config)
+    else:
+        stimuli, stimuli_batch = _check_inner(names[0], stimuli, config, start, stream is not None)
     if values:
-        _check_pixels(names[0], stimuli)
+        (_check_pixels if start == "stimulus" else _check_finite)(names[0], stimuli)
     frames = stimuli.shape[0]
     eye_features, behaviour_features = config.perspective.eye_features, config.modulation.behaviour_features
     perspectives, eye_batch = _check_trace(names[1], perspectives, frames, eye_features, values)
@@ -91,7 +99,14 @@ def check_inputs(
     return CheckedInputs(stimuli, perspectives, modulations, frames, batch, is_batch)
 
 
-def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkConfig) -> CheckedInputs:
+def check_frame(
+    frame: Any,
+    perspective: Any,
+    modulation: Any,
+    config: NetworkConfig,
+    start: str = "stimulus",
+    stream: Any = None,
+) -> CheckedInputs:
     """Check one frame and its traces, as ``check_inputs`` does for a video.
 
     Raises:
@@ -102,7 +117,8 @@ def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkCo
     array = arrays["frame"]
     shape = () if array is None else array.shape
     size, channels = (config.stimulus_height, config.stimulus_width), config.stimulus_channels
-    if shape not in (size, (*size, channels), (*shape[:1], *size, channels)) or 0 in shape:
+    good = shape in (size, (*size, channels), (*shape[:1], *size, channels)) and 0 not in shape
+    if (start == "stimulus" and not good) or not shape:
         one = f"[{size[0]}, {size[1]}] or [{size[0]}, {size[1]}, {config.stimulus_channels}]"
         raise ValueError(
             f"frame has the shape {None if frame is None else list(shape)}; expected one frame, {one}, or for a batch "
@@ -117,7 +133,8 @@ def check_frame(frame: Any, perspective: Any, modulation: Any, config: NetworkCo
             )
     stimuli, perspectives, modulations = (None if a is None else a[None] for a in arrays.values())
     names = ("frame", "perspective", "modulation")
-    return check_inputs(stimuli, perspectives, modulations, config, traceable=False, names=names)
+    options: dict[str, Any] = {"names": names, "start": start, "stream": stream}
+    return check_inputs(stimuli, perspectives, modulations, config, traceable=False, **options)
 
 
 def constant_trace(name: str, trace: Any, frames: int) -> Any:
@@ -191,6 +208,33 @@ def _check_pixels(name: str, stimuli: Any) -> None:
             raise ValueError(
                 f"{name} holds the value {value!s} in frame {frame}; floats are expected to be in [0, 1].{remedy}"
             )
+
+
+def _check_inner(name: str, values: Any, config: NetworkConfig, start: str, one_stream: bool) -> tuple[Any, bool]:
+    """Values at which a rollout starts, as ``[time, 1 or batch, ...]``, and whether they came with a batch axis."""
+    allowed, of_streams = allowed_shapes(config, start, one_stream), ""
+    if start in MAPS:
+        of_streams = ", of every stream" if not one_stream else ", of every stream or the chosen one"
+    sides = ", ".join(map(str, allowed[0]))
+    expected = f"what start={start!r} says{of_streams}, [T, {sides}] or [T, N, {sides}]"
+    given, is_batch = list(values.shape), values.ndim == len(allowed[0]) + 2
+    if not is_batch and values.ndim:
+        values = values[:, None]
+    if tuple(values.shape[2:]) not in allowed or 0 in values.shape:
+        raise ValueError(f"{name} has the shape {given}; expected {expected}.")
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"{name} has the dtype {values.dtype}; expected floats, {expected}.")
+    return values, is_batch
+
+
+def _check_finite(name: str, values: Any) -> None:
+    if isinstance(values, jax.core.Tracer):
+        return
+    for start in range(0, len(values), FRAMES_PER_CHECK):
+        good = np.isfinite(np.asarray(values[start : start + FRAMES_PER_CHECK], np.float32))
+        if not good.all():
+            frame = start + int(np.argmin(good.reshape(len(good), -1).all(1)))
+            raise ValueError(f"{name} is NaN or infinite in frame {frame}; expected finite values.")
 
 
 def _check_trace(name: str, trace: Any, frames: int, features: int, values: bool) -> tuple[Any, bool]:

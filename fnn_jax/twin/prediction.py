@@ -1,6 +1,6 @@
 """A video through a twin: chunk by chunk, with the state carried across, and compiled once for any length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,7 +10,8 @@ import pandas as pd
 
 from fnn_jax.common.checks import sequence, shown
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
-from fnn_jax.model.inside import choose, released_modules, table
+from fnn_jax.model.extent import Extent, checked_extent
+from fnn_jax.model.inside import WITHOUT_STREAMS, choose, released_modules, table
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output
 from fnn_jax.twin import sizes
 from fnn_jax.twin.inputs import CheckedInputs
@@ -24,6 +25,8 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
     """Frames, and their output on the device; that of the last chunk may be longer, filled up with repeats."""
     twin.network.check_options(options.stream, options.periphery, options.features, options.precision)
     options = options._replace(interventions=twin.network.check_interventions(options.interventions))
+    named = {"features": options.features, "interventions": options.interventions}
+    checked_extent(options.start, options.end, **named)
     length = sizes.checked_chunk_frames(options.chunk_frames, twin.config, twin._device(), checked.batch)
 
     def computed():  # what is wrong is said by the call, not when the first chunk is asked for
@@ -37,8 +40,14 @@ def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[t
     return computed()
 
 
+def arrays_of(output: Output, options: Options) -> list[jax.Array]:
+    """Responses, unless the rollout ends before, then each of the features that are asked for."""
+    responses = [] if output.responses is None else [output.responses]
+    return [*responses, *(output.features[name] for name in options.features)]
+
+
 def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
-    """Responses, then each of the features, of all frames."""
+    """What ``arrays_of`` lists, of all frames."""
     results: list[np.ndarray] = []
 
     def fetch(frames, arrays):
@@ -48,10 +57,10 @@ def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bo
             result[frames] = np.asarray(array)[: frames.stop - frames.start]
         bar.update(frames.stop - frames.start)
 
-    with progress_bar(progress, "predict", "frame", checked.frames, least=SHORT_FRAMES) as bar:
+    with progress_bar(progress, "predict", "frame", checked.frames, least=SHORT_FRAMES, compiles=True) as bar:
         pending = None  # a chunk comes back while the device computes the next one
         for frames, output in chunks(twin, checked, options):
-            arrays = [output.responses, *(output.features[name] for name in options.features)]
+            arrays = arrays_of(output, options)
             if pending:
                 fetch(*pending)
             pending = frames, arrays
@@ -61,7 +70,9 @@ def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bo
 
 
 def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> str | None:
-    """The first of the features, or else ``responses``, that is NaN or infinite for some frame."""
+    """The first stage whose output, or else ``responses``, is NaN or infinite for some frame."""
+    extent = Extent(options.start)
+    options = options._replace(features=tuple(name for name in twin.network.feature_names if extent.has(name)))
     for _, output in chunks(twin, checked, options):
         outputs = {**output.features, "responses": output.responses}
         for name in (*options.features, "responses"):
@@ -70,27 +81,49 @@ def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> 
     return None
 
 
-def feature_names(network: Network, names: Any) -> tuple[str, ...]:
+def feature_names(network: Network, names: Any, argument: str = "names") -> tuple[str, ...]:
     """The names that are meant, each once; of patterns, those that fit."""
     expected = "names, or patterns such as 'recurrent.*', of twin.feature_table()"
-    names = [names] if isinstance(names, str) else sequence("names", names, expected, empty=True)
+    names = [names] if isinstance(names, str) else sequence(argument, names, expected, empty=True)
     if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"names is {shown(names)}; expected {expected}.")
+        raise TypeError(f"{argument} is {shown(names)}; expected {expected}.")
     return choose(names, network.value_names)
 
 
-def feature_table(network: Network) -> pd.DataFrame:
-    """See ``Twin.feature_table``."""
-    about = table(network.config)
+def value_shapes(
+    network: Network,
+    names: Iterable[str],
+    stream: int | None = None,
+    interventions: Mapping[str, Callable] | None = None,
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of values inside the network in one frame of a video, ``[stream, ...]``; nothing is computed.
+
+    Raises:
+        ValueError: interventions that do not fit the values that they change.
+    """
     config = network.config
     image = (config.stimulus_height, config.stimulus_width, config.stimulus_channels)
     sizes = image, (config.perspective.eye_features,), (config.modulation.behaviour_features,)
     inputs: Any = Inputs(*(jax.ShapeDtypeStruct((1, 1, *size), np.float32) for size in sizes))  # type: ignore[arg-type]
+    options = {"features": tuple(names), "stream": stream, "interventions": interventions}
 
     def run(network, inputs):
-        return network.rollout(network.init_state(1), inputs, features=tuple(about))[1].features
+        return network.rollout(network.init_state(1), inputs, **options)[1].features
 
-    shapes = {name: array.shape[2:] for name, array in jax.eval_shape(run, network, inputs).items()}
+    values = jax.eval_shape(run, network, inputs)
+    return {name: jax.ShapeDtypeStruct(value.shape[2:], value.dtype) for name, value in values.items()}
+
+
+def value_of_stream(name: str, value: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """What an intervention on this name is given: of one frame of one video, one stream of it."""
+    return value if name in WITHOUT_STREAMS else jax.ShapeDtypeStruct(value.shape[1:], value.dtype)
+
+
+def feature_table(network: Network) -> pd.DataFrame:
+    """See ``Twin.feature_table``."""
+    config = network.config
+    about = table(config)
+    shapes = {name: value.shape for name, value in value_shapes(network, about).items()}
     modules = released_modules(config)
     rows = {"shape": [shapes[name] for name in about], "what": list(about.values())}
     rows["released"] = [modules.get(name, "") for name in about]

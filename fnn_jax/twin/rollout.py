@@ -26,6 +26,8 @@ class Options(NamedTuple):
     precision: str = "float32"
     chunk_frames: int | None = None
     interventions: Mapping[str, Callable] = MappingProxyType({})
+    start: str = "stimulus"
+    end: str = "responses"
 
 
 class _FoldedCore:
@@ -63,17 +65,14 @@ def fold(network: Network) -> tuple[Network, _FoldedCore]:
     return network, core
 
 
-@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision"))
-def compiled_rollout(
-    leaves, state, inputs, stream, changes=None, first_frame=0, *, structure, periphery, features, precision
-):
+@functools.partial(jax.jit, static_argnames=("structure", "periphery", "features", "precision", "start", "end"))
+def compiled_rollout(leaves, state, inputs, stream, changes=None, first_frame=0, *, structure, **options):
     """``Network.rollout`` of one chunk of frames, whatever their number.
 
     It takes flat parameters, because dispatching a module costs ten times more, and is compiled once for all twins of
     one shape.
     """
     network = jax.tree.unflatten(structure, leaves)
-    options = {"periphery": periphery, "features": features, "precision": precision}
     options |= {"interventions": changes, "first_frame": first_frame}
     return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
 

@@ -7,17 +7,17 @@ many as fit a part of their memory.
 import jax
 
 from fnn_jax.common.checks import integer
+from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.formulation import for_platform
-from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
 
 CPU_BATCH = 4
 CPU_GRADIENTS = 8  # one after the other, so that their number matters little
 # Temporaries of a frame of one video, as a part of all its maps (``frame_bytes``): what the compilers of an H100 and of
-# a TPU v5e counted for forward programs (0.21 to 0.24; 0.33, in float32 0.46) and for gradients (1.24, 1.33 in a
+# a TPU v5e counted for forward programs (0.21 to 0.24; 0.33, in float32 0.46) and for gradients (1.02, 1.07 in a
 # synthesis; 2.7), and a little more; a test holds them to the table.
 FORWARD = {"gpu": 0.26, "tpu": 0.5}
-GRADIENT = {"gpu": 1.4, "tpu": 3.2}
+GRADIENT = {"gpu": 1.2, "tpu": 3.2}
 MOST_FRAMES, MOST_VIDEOS = 32, 64
 PART_OF_MEMORY = 0.6  # of what the device may use; the rest is for weights, inputs and results
 UNKNOWN_MEMORY = 8 * 2**30  # bytes, for devices that do not say

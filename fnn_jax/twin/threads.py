@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn_jax.model.extent import MAPS
 from fnn_jax.model.inside import WITHOUT_STREAMS
 from fnn_jax.model.values import Inputs, NetworkState, Output
 from fnn_jax.twin.rollout import compiled, outside_traces
@@ -32,6 +33,8 @@ def worthwhile(leaves: list[jax.Array], streams: int) -> bool:
 def one_stream_rollout(leaves, state, inputs, stream, *, structure, **options):
     """``Network.rollout`` of one chunk of frames by one stream: its state, and its output."""
     network = jax.tree.unflatten(structure, leaves).one_stream(stream)
+    if options["start"] in MAPS:
+        inputs = inputs._replace(stimulus=jax.lax.dynamic_slice_in_dim(inputs.stimulus, stream, 1, axis=2))
     chunk_frames = inputs.stimulus.shape[0]
     return network.rollout(_of_stream(state, stream), inputs, chunk_frames=chunk_frames, **options)
 
@@ -51,12 +54,15 @@ def join(leaves, states, outputs, *, structure):
     network = jax.tree.unflatten(structure, leaves)
     parts = [(state.modulation, state.core) for state in states]
     modulation, core = jax.tree.map(lambda *arrays: jnp.concatenate(arrays, axis=1), *parts)
-    readout = jnp.stack([output.readout for output in outputs]).mean(0)
     features = {}
     for name, array in outputs[0].features.items():
         by_stream = [output.features[name] for output in outputs]
         features[name] = array if name in WITHOUT_STREAMS else jnp.concatenate(by_stream, axis=2)
-    return NetworkState(modulation, core, None), Output(network.responses(readout), readout, features)
+    state = NetworkState(modulation, core, None)
+    if outputs[0].readout is None:
+        return state, Output(None, None, features)  # type: ignore[arg-type]
+    readout = jnp.stack([output.readout for output in outputs]).mean(0)
+    return state, Output(network.responses(readout), readout, features)
 
 
 def rollout(

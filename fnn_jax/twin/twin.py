@@ -17,6 +17,7 @@ import pandas as pd
 from fnn_jax.common.checks import integer
 from fnn_jax.common.checks import seed as checked_seed
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.model.extent import checked_extent, last_border
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import select_units
 from fnn_jax.twin import threads
@@ -24,7 +25,8 @@ from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.heads import RANDOM, random_config, random_network, with_readout
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
 from fnn_jax.twin.locations import readout_locations
-from fnn_jax.twin.prediction import batch_of, chunks, collect, feature_names, feature_table, first_not_finite
+from fnn_jax.twin.outputs import are_finite, check_output, gather, without_axes
+from fnn_jax.twin.prediction import batch_of, chunks, feature_names, feature_table, first_not_finite
 from fnn_jax.twin.provenance import Given, parameters_digest
 from fnn_jax.twin.rollout import Options, compiled_rollout, fold, initial_state, outside_traces
 from fnn_jax.weights.store import Store, check_table, choose_scan, default_units, save_network
@@ -229,8 +231,10 @@ class Twin:
         precision: str = "float32",
         chunk_frames: int | None = None,
         interventions: Mapping[str, Callable] | None = None,
+        start: str = "stimulus",
+        output: str = "numpy",
         progress: bool | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Responses of all units to a video, or to a batch of videos.
 
         Args:
@@ -245,6 +249,9 @@ class Twin:
             chunk_frames: frames that go through the network together; None: from the memory at hand.
             interventions: functions by name of a value inside the network, which change it: ``f(value, place)``, or
                 one of ``fnn_jax.interventions``; see docs/inside.md.
+            start: what ``stimuli`` are: the ``"stimulus"``, or values as ``features`` gives them, from which the
+                network goes on: ``"retina"``, ``"feedforward"`` or ``"core"``.
+            output: ``"numpy"``, or ``"jax"``: a JAX array that stays on the twin's device.
             progress: show a progress bar; None: in terminals and notebooks. Videos below 20 seconds show one
                 only where it is True.
 
@@ -257,22 +264,27 @@ class Twin:
 
         The state starts anew. Memory does not grow with the length of the video, but for inputs and result.
         """
-        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        options = Options(periphery, stream, (), precision, chunk_frames, interventions or {})
-        (responses,) = collect(self, checked, options, progress)
-        if not np.isfinite(responses).all():
-            warn_of_responses("responses", self.first_not_finite(checked, periphery, stream, precision))
-        return responses if checked.is_batch else responses[:, 0]
+        checked = self._checked(stimuli, perspectives, modulations, start, stream)
+        changes = self.network.check_interventions(interventions)
+        options = Options(periphery, stream, (), precision, chunk_frames, changes, start)
+        (responses,) = gather(self, checked, options, progress, output)
+        if not are_finite(responses):
+            warn_of_responses("responses", first_not_finite(self, checked, options))
+        return responses if checked.is_batch else without_axes(responses, 1)
 
     def first_not_finite(
-        self, checked: CheckedInputs, periphery: str = "dark", stream: int | None = None, precision: str = "float32"
+        self,
+        checked: CheckedInputs,
+        periphery: str = "dark",
+        stream: int | None = None,
+        precision: str = "float32",
+        interventions: Mapping[str, Callable] | None = None,
     ) -> str | None:
         """The first stage whose output is NaN or infinite for some frame; None: there is no such stage.
 
         ``checked`` is what ``fnn_jax.twin.inputs.check_inputs`` makes of a stimulus.
         """
-        options = Options(periphery, stream, self.network.feature_names, precision)
-        return first_not_finite(self, checked, options)
+        return first_not_finite(self, checked, Options(periphery, stream, (), precision, None, interventions or {}))
 
     def features(
         self,
@@ -286,24 +298,33 @@ class Twin:
         precision: str = "float32",
         chunk_frames: int | None = None,
         interventions: Mapping[str, Callable] | None = None,
+        start: str = "stimulus",
+        output: str = "numpy",
         progress: bool | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Outputs of inner stages for every frame; inputs as for ``predict``.
 
         Args:
             names: out of ``twin.feature_table()``, such as ``retina``, ``core`` or ``recurrent.hidden``; or patterns,
                 such as ``"feedforward.block1.*"``.
             interventions: as for ``predict``; what is returned is what the network went on with.
+            start, output: as for ``predict``.
 
         Returns:
             Arrays ``[T, stream, ...]``, channels last, or ``[T, N, stream, ...]`` for a batch. ``retina`` and the
             perspective's have no stream axis; with ``stream`` given that axis has length 1.
+
+        The network runs as far as the names ask for it: maps of the feedforward part need no recurrent one.
         """
         names = feature_names(self.network, names)
-        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
-        options = Options(periphery, stream, names, precision, chunk_frames, interventions or {})
-        _, *features = collect(self, checked, options, progress)
-        features = features if checked.is_batch else [array[:, 0] for array in features]
+        checked = self._checked(stimuli, perspectives, modulations, start, stream)
+        changes = self.network.check_interventions(interventions)
+        checked_extent(start, "responses", names=names)
+        end = last_border(start, (*names, *changes))
+        options = Options(periphery, stream, names, precision, chunk_frames, changes, start, end)
+        found = gather(self, checked, options, progress, output)
+        features = found[len(found) - len(names) :]  # behind the responses, where they were computed
+        features = features if checked.is_batch else [without_axes(array, 1) for array in features]
         return dict(zip(names, features, strict=True))
 
     def feature_table(self) -> pd.DataFrame:
@@ -326,15 +347,17 @@ class Twin:
         precision: str = "float32",
         chunk_frames: int | None = None,
         interventions: Mapping[str, Callable] | None = None,
+        start: str = "stimulus",
     ) -> Iterator[tuple[slice, Output]]:
         """``predict`` and ``features`` of a video, chunk by chunk, for what does not fit into memory.
 
         Inputs as for ``features``. Yields frames as a slice, and their ``Output`` on the device, ``[frames, N, ...]``;
         that of the last chunk may be longer than the slice, filled up with repeats.
         """
-        checked = check_inputs(stimuli, perspectives, modulations, self.config, traceable=False)
+        checked = self._checked(stimuli, perspectives, modulations, start, stream)
         names = feature_names(self.network, names)
-        options = Options(periphery, stream, names, precision, chunk_frames, interventions or {})
+        changes = self.network.check_interventions(interventions)
+        options = Options(periphery, stream, names, precision, chunk_frames, changes, start)
         return chunks(self, checked, options)
 
     def rollout(
@@ -350,6 +373,7 @@ class Twin:
         features: Sequence[str] | None = None,
         interventions: Mapping[str, Callable] | None = None,
         derivatives: str = "reverse",
+        start: str = "stimulus",
     ) -> Any:
         """``predict`` on JAX arrays, for ``jax.jit``, ``jax.grad`` and ``jax.vmap``: gradients reach the pixels.
 
@@ -358,7 +382,7 @@ class Twin:
         ``Network.rollout``: ``"forward"`` for ``jax.jvp`` and ``jax.jacfwd``. All frames go through in one program, so
         a gradient's memory grows with their number.
         """
-        checked = check_inputs(stimuli, perspectives, modulations, self.config)
+        checked = self._checked(stimuli, perspectives, modulations, start, stream, traceable=True)
         self.network.check_options(stream, periphery, (), precision)
         if key is not None:
             check_key(key, checked.batch)
@@ -374,7 +398,8 @@ class Twin:
         )
         state = self.network.init_state(checked.batch, key)
         names = () if features is None else feature_names(self.network, features)
-        asked = {"stream": stream, "periphery": periphery, "precision": precision, "derivatives": derivatives}
+        asked: dict[str, Any] = {"stream": stream, "periphery": periphery, "precision": precision}
+        asked |= {"derivatives": derivatives, "start": start}
         _, output = self.network.rollout(state, inputs, features=names, interventions=interventions, **asked)
         if not checked.is_batch:
             output = jax.tree.map(lambda array: array[:, 0], output)
@@ -395,7 +420,9 @@ class Twin:
         stream: int | None = None,
         interventions: Mapping[str, Callable] | None = None,
         frame_index: int = 0,
-    ) -> tuple[NetworkState, np.ndarray]:
+        start: str = "stimulus",
+        output: str = "numpy",
+    ) -> tuple[NetworkState, Any]:
         """One frame, for closed loops: the new state and the responses to this frame.
 
         Args:
@@ -403,12 +430,16 @@ class Twin:
             frame: ``[H, W]``, ``[H, W, C]`` or, for a batch, ``[N, H, W, C]``; uint8 or floats in [0, 1].
             perspective, modulation: ``[2]`` or ``[N, 2]``; default zeros.
             interventions: as for ``predict``; ``frame_index`` is what they get for ``place.frame``.
+            start: as for ``predict``; then ``frame`` holds the values of one frame.
+            output: as for ``predict``; with ``"jax"`` the host does not wait for an accelerator.
 
         Returns:
             ``state`` after this frame, and responses ``[U]``, or ``[N, U]`` where any input had a batch axis.
         """
-        checked = check_frame(frame, perspective, modulation, self.config)
+        checked_extent(start, "responses")
+        check_output(output)
         self.network.check_options(stream, periphery, ())
+        checked = check_frame(frame, perspective, modulation, self.config, start, stream)
         batch = batch_of(state, self.network)
         if checked.batch not in (1, batch):
             raise ValueError(
@@ -417,10 +448,10 @@ class Twin:
             )
         inputs = Inputs(*checked._replace(batch=batch).chunk(0, 1, 1, self.config, self._dtype))
         changes = self.network.check_interventions(interventions)
-        options = Options(periphery, stream, interventions=changes)
-        state, output = self._rollout(state, inputs, options, integer("frame_index", frame_index, least=0))
-        responses = np.asarray(output.responses[0])
-        return state, responses if checked.is_batch or batch > 1 else responses[0]
+        options = Options(periphery, stream, interventions=changes, start=start)
+        state, found = self._rollout(state, inputs, options, integer("frame_index", frame_index, least=0))
+        responses = found.responses if output == "jax" else np.asarray(found.responses)
+        return state, without_axes(responses, *((0,) if checked.is_batch or batch > 1 else (0, 1)))
 
     def compile(
         self,
@@ -456,6 +487,40 @@ class Twin:
 
         return export_program(self, path, periphery=periphery, overwrite=overwrite)
 
+    def export_onnx(
+        self,
+        path: str | os.PathLike,
+        *,
+        units: Any = None,
+        frames: int | None = None,
+        periphery: str = "dark",
+        stream: int | None = None,
+        external_mb: float | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the twin as an ONNX model, for onnxruntime on CPUs and in browsers: a step, or a chunk of ``frames``.
+
+        See ``fnn_jax.program.onnx.export_onnx`` for the arguments, and docs/onnx.md for running it.
+        """
+        from fnn_jax.program.onnx import export_onnx
+
+        return export_onnx(
+            self,
+            path,
+            units=units,
+            frames=frames,
+            periphery=periphery,
+            stream=stream,
+            external_mb=external_mb,
+            overwrite=overwrite,
+        )
+
+    def _checked(self, stimuli, perspectives, modulations, start, stream, traceable=False) -> CheckedInputs:
+        checked_extent(start, "responses")
+        self.network.check_options(stream, "dark", ())
+        traces = perspectives, modulations
+        return check_inputs(stimuli, *traces, self.config, traceable=traceable, start=start, stream=stream)
+
     def _device(self) -> jax.Device:
         return next(iter(jax.tree.leaves(self.network)[0].devices()))
 
@@ -473,7 +538,8 @@ class Twin:
                 network, core = fold(self.network)
                 self._folded = (now, *jax.tree.flatten(network), core)
             _, leaves, structure, _ = self._folded
-            static = {name: getattr(options, name) for name in ("periphery", "features", "precision")}
+            names = ("periphery", "features", "precision", "start", "end")
+            static = {name: getattr(options, name) for name in names}
             in_threads = options.stream is None and threads.worthwhile(leaves, self.config.num_streams)
             # Interventions are told the stream, of which a program of one stream alone knows nothing.
             if not in_threads or options.interventions:

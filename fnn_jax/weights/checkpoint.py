@@ -47,9 +47,16 @@ def save(path: str | os.PathLike, parameters: Mapping[str, np.ndarray], metadata
 
     Raises:
         FileExistsError: ``path`` exists.
+        ValueError: parameters are of a type that files of NumPy do not know, such as bfloat16.
         DiskFullError: there is no room.
     """
     arrays = {name: np.asarray(value) for name, value in parameters.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufc":
+            raise ValueError(
+                f"parameters[{name!r}] are of type {array.dtype}; expected a type of NumPy's own, such as float32: "
+                "np.asarray(value, np.float32)."
+            )
     hashes = {name: array_sha256(array) for name, array in arrays.items()}
     digest = parameters_sha256(hashes)
     record = {**metadata, "format": FORMAT, "sha256": hashes, "parameters_sha256": digest}
