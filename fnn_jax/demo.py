@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax import microns
-from fnn_jax.common.figures import DATA, LARGE, SIDE_BY_SIDE, WARNING, new_figure, save_figure, show_frame, style
+from fnn_jax.common.drawing import draw_frames, draw_population, draw_traces
+from fnn_jax.common.figures import (
+    DOUBLE,
+    LARGE,
+    WARNING,
+    color_bar,
+    journal_style,
+    new_figure,
+    panel_letters,
+    save_figure,
+    style,
+)
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.config import NetworkConfig
@@ -20,8 +31,13 @@ from fnn_jax.weights.store import save_network
 
 NUM_UNITS = 60
 SCAN = (0, 0)  # no published scan has this name
+NUM_TRACES = 4
 NEXT_STEP = """\
-Next: the real weights, 222 MB
+Next, without a download: responses of the same units to a video of yours
+    fnn-jax predict VIDEO --directory {folder} -o responses.npz
+To look around among units, in the browser
+    fnn-jax explore --random 500
+Or the real weights, 222 MB
     fnn-jax download
     fnn-jax demo --scan 8-5"""
 
@@ -64,7 +80,7 @@ def run_demo(
     label = f" ({twin.label})" if twin.label else ""
     print(f"Wrote {output / 'responses.npz'} and {output / 'responses.png'}{label}.")
     if random:
-        print("\n" + NEXT_STEP)
+        print("\n" + NEXT_STEP.format(folder=folder))
 
 
 def black_gray_white() -> np.ndarray:
@@ -86,25 +102,34 @@ def panned_photograph(seconds: int = 3) -> np.ndarray:
     return np.stack([photograph[y : y + 144, x : x + 256] for x, y in zip(across, down, strict=True)])
 
 
+@journal_style()
 def draw_responses(path: Path, twin: Twin, videos: dict[str, np.ndarray], responses: dict[str, np.ndarray]) -> None:
-    """Frames of each video above; responses of some units and the mean over all units below."""
-    figure = new_figure((12, 5.6))
+    """A column for each video, on the same scales: frames, what the retina sees of them, responses of some units, and
+    those of all."""
+    figure = new_figure(DOUBLE, 150)
     title = f"Scan {twin.name}, {twin.num_units} units" + (f": {twin.label}" if twin.label else "")
     figure.suptitle(title, color=WARNING if twin.label else None, fontsize=LARGE)
-    units = np.linspace(0, twin.num_units - 1, len(SIDE_BY_SIDE)).round().astype(int)
-    for part, (name, video) in zip(figure.subfigures(1, len(videos)), videos.items(), strict=True):  # type: ignore[arg-type]
-        grid = part.add_gridspec(2, 6, height_ratios=[1, 5])
-        shown = ((np.arange(6) + 0.5) * len(video) / 6).astype(int)
-        for column, frame in enumerate(shown):
-            show_frame(part.add_subplot(grid[0, column]), video[frame], f"{frame / HZ:.1f} s")
-        axes = part.add_subplot(grid[1, :])
-        time_s = np.arange(len(video)) / HZ
-        for unit, color in zip(units, SIDE_BY_SIDE, strict=True):
-            axes.plot(time_s, responses[name][:, unit], color=color, linewidth=1, label=f"unit {unit}")
-        axes.plot(time_s, responses[name].mean(1), color=DATA, linewidth=2.5, label=f"mean of {twin.num_units} units")
-        axes.set(xlabel="time (s)", ylabel="predicted response", xlim=(0, len(video) / HZ))
-        style(axes, name)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(units) + 1, frameon=False)
+    axes = figure.subplots(4, len(videos), height_ratios=[1.1, 1.1, 3, 3.4])
+    units = np.linspace(0, twin.num_units - 1, min(NUM_TRACES, twin.num_units)).round().astype(int)
+    retinas = {name: twin.features(video, ["retina"])["retina"] for name, video in videos.items()}
+    brightest = max(float(retina.max()) for retina in retinas.values())
+    largest = np.max([array.max(0) for array in responses.values()], axis=0)
+    for (clip, eye, traces, population), (name, video) in zip(axes.T, videos.items(), strict=True):
+        style(draw_frames(clip, video, num_frames=5), name).set_xlabel("")
+        retina = retinas[name].reshape(len(video), *retinas[name].shape[-3:-1])
+        style(draw_frames(eye, retina, num_frames=5, limits=(0, brightest)), "retinal image")
+        for strip in (clip, eye):
+            strip.spines[:].set_visible(False)
+        array = responses[name]
+        draw_traces(traces, array[:, units], [f"unit {unit}" for unit in units], mean=array.mean(1))
+        traces.set_ylim(0, 1.05 * max(each[:, units].max() for each in responses.values()))
+        traces.set_xlabel("")
+        draw_population(population, array / np.maximum(largest, 1e-12), normalise=False, bar=False)
+        traces.get_legend().remove()
+    legend = {"ncols": NUM_TRACES + 1, "handlelength": 1, "columnspacing": 1, "borderaxespad": 0}
+    axes[2, 0].legend(loc="lower left", bbox_to_anchor=(0.02, 1.02), **legend)
+    color_bar(axes[3], axes[3, -1].images[0], "response / unit's largest", location="bottom", aspect=40, shrink=0.4)
+    panel_letters(axes[:, 0])
     save_figure(figure, path)
 
 

@@ -305,7 +305,7 @@ def test_command_line(twin, folder, tmp_path, monkeypatch, capsys):
     assert cli.main(arguments) == 0
     shown = capsys.readouterr().out
     assert "EvaluationData(evaluation_data: 2 videos, 5 repeats, 47 frames, 7 units)" in shown and "median" in shown
-    names = ["settings.json", "summary.pdf", "summary.png", "units.csv", "videos.csv"]
+    names = ["report.html", "settings.json", "summary.pdf", "summary.png", "units.csv", "videos.csv"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     table = pd.read_csv("out/units.csv", index_col="readout_id")
     expected = evaluate(twin, "evaluation_data", burn_in=4)
@@ -451,7 +451,9 @@ def test_figures(tmp_path):
     figure = evaluation.figures.scatter(table, tmp_path / "scatter.svg")
     (ax,) = figure.axes
     assert ax.get_title() == f"median $CC_{{norm}}$: {np.nanmedian(table['cc_norm']):.2f}"
-    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]] and ax.get_ylim()[0] <= table["cc_abs"].min()
+    line = ax.lines[0].get_xydata()  # where both are equal
+    assert (line[:, 0] == line[:, 1]).all() and np.ptp(line) > 0.5
+    assert ax.get_ylim()[0] <= table["cc_abs"].min()
     (ax,) = evaluation.figures.histogram(table, "cc_max").axes
     defined = table["cc_max"].count()
     assert sum(bar.get_height() for bar in ax.patches) == defined < 60
@@ -486,3 +488,28 @@ def test_broken_weights_are_said(network, folder):
         pytest.warns(UserWarning, match="NaN or infinite"),
     ):
         evaluate(broken, folder, burn_in=4)
+
+
+def test_measures_that_mean_nothing_are_flagged(twin, tmp_path, monkeypatch, capsys):
+    """Noise alone: little is explainable; cc_norm above 1 where cc_max is too low by chance."""
+    columns = {"cc_norm": [0.5, 1.7, np.nan], "feve": [0.4, -30.0, 4.9], "fev": [0.3, 0.05, 0.15]}
+    table = pd.DataFrame({name: columns.get(name, [0.1] * 3) for name in MEASURES})
+    flagged = evaluation.Evaluation(table, table, {"twin": "t"}, None)
+    assert flagged.explainable().tolist() == [True, False, False]
+    first, second = flagged.remarks()
+    assert first.startswith("feve means nothing for 2 of 3 units") and "feve of the 1 above: median 0.400" in first
+    assert second.startswith("cc_norm is above 1 for 1 of 3 units")
+    fine = evaluation.Evaluation(table.iloc[:1], table, {"twin": "t"}, None)
+    assert fine.remarks() == []
+    assert "no unit is left" in evaluation.Evaluation(table.iloc[1:2], table, {}, None).remarks()[0]
+
+
+def test_the_command_line_says_which_measures_mean_nothing(twin, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    twin.save("weights")
+    random = np.random.default_rng(3)
+    for file in (tmp_path / "evaluation_data" / "units").rglob("*.npy"):
+        np.save(file, random.gamma(1, size=np.load(file).shape).astype(np.float32))
+    assert cli.main(["evaluate", "weights", "evaluation_data", "--burn-in", "4", "-o", "out"]) == 0
+    shown = capsys.readouterr().out
+    assert "feve, fev > 0.15" in shown and "note: feve means nothing for" in shown

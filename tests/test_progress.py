@@ -2,12 +2,15 @@
 
 import inspect
 import io
+import re
+import time
 
 import numpy as np
 import pytest
 
 import fnn_jax
 from fnn_jax import convert, evaluation, microns, physiology, synthesis, training
+from fnn_jax.common import progress
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
 
 SENTENCE = "progress: show a progress bar; None: in terminals and notebooks."
@@ -30,7 +33,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("progress", "terminal", "frames", "is_shown"),
+    ("asked", "terminal", "frames", "is_shown"),
     [
         (True, False, 3, True),
         (False, True, SHORT_FRAMES, False),
@@ -39,10 +42,10 @@ class Terminal(io.StringIO):
         (None, False, SHORT_FRAMES, False),
     ],
 )
-def test_who_sees_a_bar(monkeypatch, progress, terminal, frames, is_shown):
+def test_who_sees_a_bar(monkeypatch, asked, terminal, frames, is_shown):
     shown = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr("sys.stderr", shown)
-    with progress_bar(progress, "predict", "frame", frames, least=SHORT_FRAMES) as bar:
+    with progress_bar(asked, "predict", "frame", frames, least=SHORT_FRAMES) as bar:
         bar.update(frames)
     assert bool(shown.getvalue()) == is_shown
     if is_shown:
@@ -52,6 +55,53 @@ def test_who_sees_a_bar(monkeypatch, progress, terminal, frames, is_shown):
 def test_over_items(monkeypatch):
     monkeypatch.setattr("sys.stderr", io.StringIO())
     assert list(progress_bar(None, "convert", "scan", over="ab")) == ["a", "b"]
+
+
+def test_a_log_gets_whole_lines_and_compilation_has_a_name(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr("sys.stderr", log)
+    monkeypatch.setattr(progress, "FIRST_S", 0.2)
+    monkeypatch.setattr(progress, "EVERY_S", 0.2)
+    with progress_bar(None, "screen", "stimulus", 40, done=10, compiles=True) as bar:
+        _wait_for(log, "compiling")
+        for _ in range(2):
+            bar.update(10)
+            time.sleep(0.05)
+        bar.set_postfix(loss="0.5", refresh=False)
+        _wait_for(log, "remaining")
+    lines = log.getvalue()
+    assert "screen: 10 of 40 stimuli, 00:00 elapsed; compiling, which takes seconds to minutes, once\n" in lines
+    assert re.search(r"screen: 30 of 40 stimuli, 00:0\d elapsed, about 00:0\d remaining, loss=0.5\n", lines)
+    assert "\r" not in lines
+    time.sleep(0.5)
+    assert log.getvalue() == lines  # it is over
+
+
+def test_a_log_gets_lines_of_items_and_of_bytes(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr("sys.stderr", log)
+    monkeypatch.setattr(progress, "FIRST_S", 0.05)
+    for _ in progress_bar(None, "look at data", "trial", over=range(2)):
+        _wait_for(log, "look at data: 0 of 2 trials")
+    with progress_bar(None, "weights.pt", "byte", 2_000_000, scaled=True) as bar:
+        bar.update(500_000)
+        _wait_for(log, "weights.pt: 500k of 2.00M bytes")
+
+
+def test_a_bar_names_compilation_until_something_is_done(monkeypatch):
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    with progress_bar(None, "screen", "stimulus", 2, compiles=True) as bar:
+        assert "compiling" in shown.getvalue()
+        bar.update()
+        assert not bar.postfix
+
+
+def _wait_for(log, text, seconds=10):
+    until = time.monotonic() + seconds
+    while text not in log.getvalue():
+        assert time.monotonic() < until, log.getvalue()
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)

@@ -21,7 +21,7 @@ from fnn_jax.common.files import file_digest, refuse_existing, whole_directory
 from fnn_jax.common.progress import Bar, checked_progress, progress_bar
 from fnn_jax.common.records import read_record, write_record
 from fnn_jax.data.evaluation import EvaluationData, Repeat
-from fnn_jax.evaluation import figures
+from fnn_jax.evaluation import figures, report
 from fnn_jax.evaluation.metrics import format_responses
 from fnn_jax.evaluation.statistics import Statistics
 from fnn_jax.screen import Screen, Stimulus
@@ -31,9 +31,10 @@ from fnn_jax.version import __version__
 from fnn_jax.weights.units import KEY
 
 MEASURES = ("cc_abs", "cc_max", "cc_norm", "feve", "fev", "single_trial", "oracle")
-FILES = ("units.csv", "videos.csv", "settings.json", "summary.png", "summary.pdf")
+FILES = ("units.csv", "videos.csv", "settings.json", "summary.png", "summary.pdf", "report.html")
 TABLES, SETTINGS = ("units.csv", "videos.csv"), "settings.json"
 REMEDY = "Evaluate again, with the same twin and data, and overwrite the folder."
+LEAST_FEV = 0.15  # a usual criterion: below it feve divides by what is nearly nothing
 BURN_IN = 10  # frames; the network's state starts anew with each video
 
 
@@ -68,9 +69,32 @@ class Evaluation:
         """Median of each measure over the units for which it is defined."""
         return self.table[list(MEASURES)].median()
 
+    def explainable(self) -> pd.Series:
+        """Which units have ``fev`` above 0.15, so that ``feve`` says something of them; a row for each unit."""
+        return self.table["fev"] > LEAST_FEV
+
+    def remarks(self) -> list[str]:
+        """Sentences about measures that mean little for some units, and what to read instead; empty where none do."""
+        table, kept, remarks = self.table, self.explainable(), []
+        few = int((table["feve"].notna() & ~kept).sum())
+        if few:
+            there = f"feve of the {kept.sum()} above: median {table.loc[kept, 'feve'].median():.3f}"
+            remarks.append(
+                f"feve means nothing for {few} of {len(table)} units: fev, what is explainable of their responses, is "
+                f"{LEAST_FEV} or less; {there if kept.any() else 'no unit is left'}"
+            )
+        high = int((table["cc_norm"] > 1).sum())
+        if high:
+            remarks.append(
+                f"cc_norm is above 1 for {high} of {len(table)} units: their cc_max is estimated too low, as happens "
+                "with few repeats or frames; compare cc_abs, or leave out units of low cc_max"
+            )
+        return remarks
+
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
         """Write a folder: ``units.csv``, ``videos.csv`` (each video and unit), ``settings.json``, ``summary.png``
-        and ``.pdf``. The settings hold the SHA-256 of both tables, and their own, which ``load`` compares.
+        and ``.pdf``, ``report.html`` with all of it. The settings hold the SHA-256 of both tables, and their own, which
+        ``load`` compares.
 
         Raises:
             FileExistsError: something is at ``path``, and ``overwrite`` is not set, or it is no folder of results.
@@ -87,6 +111,7 @@ class Evaluation:
             )
             for suffix in (".png", ".pdf"):
                 figures.summary(self.table, folder / f"summary{suffix}", title=title)
+            report.write(self, folder, title, self.remarks())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Evaluation":
@@ -187,7 +212,7 @@ def evaluate(
     options: dict[str, Any] = {"periphery": periphery, "precision": precision}
     screen = Screen(twin, errors="raise", batch_size=size, devices=devices, progress=False, **options)
     total, tables, replaced = None, [], 0
-    with progress_bar(progress, "evaluate", "repeat", data.num_repeats) as bar:
+    with progress_bar(progress, "evaluate", "repeat", data.num_repeats, compiles=True) as bar:
         for video in data.videos:
             repeats = list(data.repeats(video))
             replaced += sum(repeat.missing for repeat in repeats) if behaviour else 0

@@ -73,7 +73,7 @@ def record_features(
 
     def chunks():
         outputs = twin.chunks(frames, inner, perspectives, modulations, periphery=periphery)
-        with progress_bar(progress, "features", "frame", len(frames), least=SHORT_FRAMES) as bar:
+        with progress_bar(progress, "features", "frame", len(frames), least=SHORT_FRAMES, compiles=True) as bar:
             for part, output in outputs:
                 if output.responses.shape[1] != 1:
                     raise ValueError("stimulus is a batch of videos; expected one.")
@@ -91,7 +91,7 @@ def record_features(
         raise ValueError(f"out is {str(out)!r}; expected a name that ends in .zarr.")
     with whole_directory(path) as folder:
         _write(folder, names, chunks(), len(frames), chosen)
-    return xarray.open_zarr(path, consolidated=False)
+    return xarray.open_zarr(path, consolidated=False, chunks=None)  # the same where dask is installed
 
 
 def _key(name: str) -> str:

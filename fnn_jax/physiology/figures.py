@@ -7,16 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.common.figures import LARGE, ON_IMAGE, RESPONSES, SMALL, color_bar, new_figure, save_figure, style
-from fnn_jax.common.rate import HZ
+from fnn_jax.common.drawing import draw_population
+from fnn_jax.common.figures import (
+    DOUBLE,
+    LARGE,
+    MIDDLE,
+    SINGLE,
+    SMALL,
+    journal_style,
+    new_figure,
+    panel_letters,
+    save_figure,
+    style,
+)
 from fnn_jax.physiology.columns import columns_of, draw_distribution, label_of
 from fnn_jax.physiology.field_panels import draw_positions, has_positions
-from fnn_jax.physiology.panels import RESPONSE, Panel, panels_of
+from fnn_jax.physiology.panels import Panel, panels_of
 from fnn_jax.physiology.result import Result
 
 UNIT_COLUMNS = ("scan", "readout_id", "session", "scan_idx", "unit_id", "animal_id")
+PANEL, LINE = 48, 3.8  # millimetres: height of a panel, and of a line of text
 
 
+@journal_style()
 def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str | os.PathLike | None = None) -> Any:
     """Polar plots of direction tuning: responses as dots, the fitted curve as a line.
 
@@ -26,7 +39,7 @@ def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str |
     """
     panels = _panels(result, "polar", "direction")
     drawn = [(unit, panel) for unit in _rows(result, units, 12) for panel in panels]
-    figure, axes = _grid(len(drawn), 4, (2.5, 2.9), projection="polar")
+    figure, axes = _grid(len(drawn), 4, 50, projection="polar")
     for ax, (unit, panel) in zip(axes, drawn, strict=True):
         panel.draw(ax, result, unit)
         style(ax, f"{_name(result, unit)}\n{_selectivity(result.table.iloc[unit])}")
@@ -34,6 +47,7 @@ def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str |
     return figure
 
 
+@journal_style()
 def receptive_field_panels(
     result: Result, units: Sequence[int] | None = None, path: str | os.PathLike | None = None
 ) -> Any:
@@ -47,7 +61,7 @@ def receptive_field_panels(
     """
     panels = _panels(result, "field", "dots", "noise")
     drawn = [(unit, panel) for unit in _rows(result, units, 8) for panel in panels]
-    figure, axes = _grid(len(drawn), 2 * len(panels), (3.1, 2.3))
+    figure, axes = _grid(len(drawn), min(2 * len(panels), 4), 45)
     for ax, (unit, panel) in zip(axes, drawn, strict=True):
         panel.draw(ax, result, unit)
         style(ax, f"{_name(result, unit)}, {panel.title}")
@@ -55,6 +69,7 @@ def receptive_field_panels(
     return figure
 
 
+@journal_style()
 def response_raster(
     responses: Any,
     path: str | os.PathLike | None = None,
@@ -68,28 +83,15 @@ def response_raster(
     Args:
         responses: ``[T, unit]``. movie: its intervals are marked. normalise: each unit by its largest response.
     """
-    responses = np.asarray(responses, float)
-    if responses.ndim != 2 or 0 in responses.shape:
-        raise ValueError(
-            f"responses has the shape {list(responses.shape)}; expected [frames, units], at least one each."
-        )
-    peak = np.maximum(np.nan_to_num(responses).max(0), 1e-12)
-    shown = responses / peak if normalise else responses
-    order = np.argsort(np.nan_to_num(shown, nan=-np.inf).argmax(0), kind="stable")
-    figure = new_figure((9, 5))
+    figure = new_figure(DOUBLE, 90)
     ax = figure.subplots()
-    extent = (0, len(responses) / HZ, responses.shape[1], 0)
-    image = ax.imshow(shown[:, order].T, aspect="auto", extent=extent, cmap=RESPONSES, interpolation="nearest", vmin=0)
-    ax.set(xlabel="time (s)", ylabel="units, by time of their peak")
+    draw_population(ax, responses, normalise=normalise, onsets=() if movie is None else movie.intervals["onset_s"])
     style(ax, title)
-    if movie is not None:
-        for onset in movie.intervals["onset_s"]:
-            ax.axvline(onset, color=ON_IMAGE, linewidth=0.5, alpha=0.6)
-    color_bar(ax, image, "response / unit's largest" if normalise else RESPONSE)
     save_figure(figure, path)
     return figure
 
 
+@journal_style()
 def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.PathLike | None = None) -> Any:
     """One page of a unit: what each protocol says of it, and its numbers.
 
@@ -100,24 +102,30 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     _rows(results[0], [unit], 1)
     panels = [(result, panel) for result in results for panel in panels_of(result)]
     columns = max(1, min(3, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
-    figure = new_figure((3.6 * columns + 3, 3 * max(rows, 2) + 0.6))
-    grid = figure.add_gridspec(rows, columns + 1, width_ratios=[*[3.6] * columns, 3])
+    rows = math.ceil(len(panels) / columns)
+    texts = _in_columns(_blocks(results, unit), columns)
+    text_height = LINE * (1 + max(text.count("\n") + 1 for text in texts))
+    heights = [*[PANEL] * rows, text_height]
+    figure = new_figure((SINGLE, MIDDLE, DOUBLE)[columns - 1], sum(heights) + 2 * LINE)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
+    axes = []
     for number, (result, panel) in enumerate(panels):
         polar = {"projection": "polar"} if panel.kind == "polar" else {}
-        ax = figure.add_subplot(grid[number // columns, number % columns], **polar)
-        panel.draw(ax, result, unit)
-        style(ax, panel.title)
-    text = figure.add_subplot(grid[:, -1])
-    text.set_axis_off()
-    text.text(0, 1, "\n".join(_lines(results, unit)), va="top", fontsize=SMALL, transform=text.transAxes).set_in_layout(
-        False
-    )
+        axes.append(figure.add_subplot(grid[number // columns, number % columns], **polar))
+        panel.draw(axes[-1], result, unit)
+        style(axes[-1], panel.title)
+    if len(panels) > 1:
+        panel_letters(axes)
+    for column, lines in enumerate(texts):
+        text = figure.add_subplot(grid[-1, column])
+        text.set_axis_off()
+        text.text(0, 1, lines, va="top", fontsize=SMALL, transform=text.transAxes).set_in_layout(False)
     figure.suptitle(_name(results[0], unit), fontsize=LARGE)
     save_figure(figure, path)
     return figure
 
 
+@journal_style()
 def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | None = None, *, title: str = "") -> Any:
     """One page of all units of one or more protocols: distributions of their properties, and how many fits are good."""
     results = [results] if isinstance(results, Result) else list(results)
@@ -125,7 +133,7 @@ def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | N
     with_positions = [result for result in results if has_positions(result)]
     if not columns and not with_positions:
         raise ValueError("results holds nothing that a summary shows.")
-    figure, axes = _grid(len(columns) + len(with_positions), 4, (3, 2.5))
+    figure, axes = _grid(len(columns) + len(with_positions), 4, 42)
     for ax, (result, column) in zip(axes, columns, strict=False):
         draw_distribution(ax, result, column)
     for ax, result in zip(axes[len(columns) :], with_positions, strict=True):
@@ -136,14 +144,25 @@ def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | N
     return figure
 
 
-def _lines(results: Sequence[Result], unit: int) -> list[str]:
-    """What a summary shows of all units, of one."""
-    lines: list[str] = []
+def _blocks(results: Sequence[Result], unit: int) -> list[list[str]]:
+    """What a summary shows of all units, of one: a block for each protocol."""
+    blocks = []
     for result in results:
         row = result.table.iloc[unit]
         numbers = [f"   {label_of(result, column)}: {_short(row[column.name])}" for column in columns_of(result)]
-        lines += [result.protocol.name, *numbers, ""]
-    return lines
+        blocks.append([result.protocol.name, *numbers, ""])
+    return blocks
+
+
+def _in_columns(blocks: Sequence[list[str]], columns: int) -> list[str]:
+    """Blocks in their order, in columns of about the same length."""
+    texts: list[list[str]] = [[]]
+    longest = max(sum(map(len, blocks)) / columns, max(map(len, blocks)))
+    for block in blocks:
+        if texts[-1] and len(texts) < columns and len(texts[-1]) + len(block) / 2 > longest:
+            texts.append([])
+        texts[-1] += block
+    return ["\n".join(text).rstrip() for text in texts]
 
 
 def _short(value: Any) -> str:
@@ -184,10 +203,10 @@ def _panels(result: Result, kind: str, *known: str) -> list[Panel]:
     return panels
 
 
-def _grid(count: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Any, list[Any]]:
-    """A figure with ``count`` axes in a grid."""
+def _grid(count: int, columns: int, height: float, **options: Any) -> tuple[Any, list[Any]]:
+    """A figure with ``count`` axes in a grid, rows of a height in millimetres."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = new_figure((size[0] * columns, size[1] * rows + 0.4))
+    figure = new_figure({1: SINGLE, 2: MIDDLE}.get(columns, DOUBLE), height * rows + 2 * LINE)
     grid = figure.add_gridspec(rows, columns)
     return figure, [figure.add_subplot(grid[i // columns, i % columns], **options) for i in range(count)]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.checks import one_of, shown, text
-from fnn_jax.common.figures import DATA
+from fnn_jax.common.figures import DATA, MAIN, style
 from fnn_jax.physiology.result import Result
 
 RESPONSE = "mean response per frame"
@@ -51,14 +51,61 @@ def panels_of(result: Result) -> Sequence[Panel]:
 def draw_curve(ax: Any, result: Result, unit: int, label: str = "") -> None:
     """The array ``curve`` over the result's values; ``label`` of these, by default their name."""
     curve, values = result.arrays["curve"][:, unit], result.values
-    if values is not None and pd.api.types.is_numeric_dtype(values):
-        _draw_line(ax, values.to_numpy(float), curve)
+    name = None if values is None else values.name
+    draw_tuning_curve(ax, range(len(curve)) if values is None else values, curve, label or name or "condition")
+
+
+def draw_tuning_curve(ax: Any, values: Any, responses: Any, label: str) -> Any:
+    """Mean responses over what was shown; returns the axes.
+
+    Args:
+        values: numbers, or names of conditions, ``[condition]``; ``label`` says what they are, and in which unit.
+            responses: ``[condition]``.
+
+    Raises:
+        ValueError: responses are not as many as values.
+    """
+    values, responses = pd.Index(values), np.asarray(responses, float)
+    if responses.shape != values.shape:
+        raise ValueError(f"responses has the shape {list(responses.shape)}; expected [{len(values)}], as values.")
+    if pd.api.types.is_numeric_dtype(values):
+        _draw_line(ax, values.to_numpy(float), responses)
     else:
-        _draw_line(ax, range(len(curve)), curve)
-        if values is not None:
-            ax.set_xticks(range(len(curve)), [str(value) for value in values])
-    ax.set(xlabel=label or (None if values is None else values.name) or "condition")
-    scale_responses(ax, curve)
+        _draw_line(ax, range(len(responses)), responses)
+        ax.set_xticks(range(len(responses)), [str(value) for value in values])
+    ax.set(xlabel=label)
+    scale_responses(ax, responses)
+    return style(ax)
+
+
+def draw_polar_tuning(ax: Any, directions: Any, responses: Any, fitted: Any = None) -> Any:
+    """Mean responses to directions as dots on polar axes, and a curve; returns the axes.
+
+    Args:
+        ax: polar, as ``figure.add_subplot(projection="polar")`` makes them. directions: degrees, counter-clockwise from
+            rightwards, ``[direction]``. responses: ``[direction]``. fitted: of directions in degrees, the curve.
+
+    Raises:
+        ValueError: the axes are not polar, or responses are not as many as directions.
+    """
+    directions, responses = np.asarray(directions, float), np.asarray(responses, float)
+    if ax.name != "polar":
+        raise ValueError(f"ax is {ax.name}; expected polar axes, such as figure.add_subplot(projection='polar').")
+    if responses.shape != directions.shape:
+        raise ValueError(
+            f"responses has the shape {list(responses.shape)}; expected {list(directions.shape)}, as directions."
+        )
+    if fitted is not None:
+        fine = np.arange(0, 361, 2.0)
+        ax.plot(np.deg2rad(fine), fitted(fine), color=MAIN)
+    ax.plot(np.deg2rad(directions), responses, "o", color=DATA, markersize=3)
+    ax.set_rlim(0, top_of(responses))
+    ax.set_xticks(np.deg2rad(np.arange(0, 360, 45)))
+    ax.tick_params(pad=-2)
+    ax.set_rlabel_position(22.5)
+    ax.set_yticks([each for each in ax.get_yticks() if each > 0][1::2] or ax.get_yticks())
+    ax.grid(linewidth=0.4)
+    return style(ax)
 
 
 def _draw_intervals(ax: Any, result: Result, unit: int) -> None:
@@ -70,7 +117,7 @@ def _draw_intervals(ax: Any, result: Result, unit: int) -> None:
 
 
 def _draw_line(ax: Any, values: Any, curve: np.ndarray) -> None:
-    ax.plot(values, curve, "o-", color=DATA, markersize=4, linewidth=0.8)
+    ax.plot(values, curve, "o-", color=DATA, markersize=3, linewidth=0.8)
 
 
 def scale_responses(ax: Any, responses: np.ndarray) -> None:

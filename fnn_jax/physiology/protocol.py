@@ -13,6 +13,7 @@ from fnn_jax.physiology.columns import Column, column_of
 from fnn_jax.physiology.panels import Panel, checked_panel
 from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.screen import Screen, Stimulus
+from fnn_jax.screen.screen import checked_twins
 from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.movie import Movie, frame_spans
 from fnn_jax.twin.twin import Twin
@@ -118,9 +119,9 @@ class Protocol:
             screen: other arguments of ``fnn_jax.Screen``: ``batch_size``, ``precision``, ``progress`` ...
 
         Raises:
-            ValueError: the display does not fit the twin; and what ``Screen`` raises.
+            TypeError, ValueError: the display does not fit the twin; and what ``Screen`` raises.
         """
-        twins = [twins] if isinstance(twins, Twin) else list(twins)
+        twins = checked_twins(twins)
         for twin in twins:
             size = (twin.config.stimulus_height, twin.config.stimulus_width)
             if (self.display.height, self.display.width) != size:

@@ -193,7 +193,7 @@ def gradient_receptive_fields(
 
     video = jnp.asarray(stimulus)
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
-    for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units)):
+    for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units), compiles=True):
         fields[unit] = np.asarray(gradient(video, at % len(stimulus), unit)).reshape(stimulus.shape[:3])
     return fields
 

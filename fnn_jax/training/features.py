@@ -72,7 +72,7 @@ class KeptFeatures:
     def _compute(self, network: Network, hashes: np.memmap, todo: list[Window]) -> None:
         recipe, twin = self._windows.recipe, Twin(network)
         count = len(self._everything)
-        with progress_bar(self._progress, "features", "window", count, done=count - len(todo)) as bar:
+        with progress_bar(self._progress, "features", "window", count, done=count - len(todo), compiles=True) as bar:
             for start in range(0, len(todo), recipe.batch_size):
                 chosen = todo[start : start + recipe.batch_size]
                 filled = chosen + chosen[-1:] * (recipe.batch_size - len(chosen))  # of one size: compiled once

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import boolean, shown
-from fnn_jax.common.progress import Bar, checked_progress, progress_bar
+from fnn_jax.common.progress import Bar, checked_progress, progress_bar, say_resumed
 from fnn_jax.common.records import claimed
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.training import TrainingData
@@ -161,7 +161,9 @@ class _Loop:
             snapshot = snapshot._replace(best=self._steps.start().trained)  # updates use up the weights
         total = self._recipe.num_epochs * self._recipe.training_batches
         done = snapshot.update * self._recipe.accumulate
-        with progress_bar(self._progress, "train", "batch", total, done=done) as bar:
+        with progress_bar(self._progress, "train", "batch", total, done=done, compiles=True) as bar:
+            if done:
+                say_resumed(bar)
             while snapshot.epoch < self._recipe.num_epochs and not snapshot.stopped:
                 snapshot = self._finish_epoch(self._train_epoch(snapshot, bar), bar)
         return snapshot

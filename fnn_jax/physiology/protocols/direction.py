@@ -7,10 +7,9 @@ import numpy as np
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, number, one_of
-from fnn_jax.common.figures import DATA, MAIN
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import tuning
-from fnn_jax.physiology.panels import Panel, top_of
+from fnn_jax.physiology.panels import Panel, draw_polar_tuning
 from fnn_jax.physiology.protocol import BURN_IN, Protocol
 from fnn_jax.physiology.protocols.gratings import one_grating_a_movie
 from fnn_jax.physiology.result import Measured, Result
@@ -91,11 +90,6 @@ def _draw(ax: Any, result: Result, unit: int) -> None:
     assert result.values is not None
     directions, curve = result.values.to_numpy(float), result.arrays["curve"][:, unit]
     row = result.table.iloc[unit]
-    if np.isfinite(row["mu"]):
-        fine = np.arange(0, 361, 2.0)
-        ax.plot(np.deg2rad(fine), von_mises_curve(fine, *row[[*PARAMETERS]].astype(float)), color=MAIN)
-    ax.plot(np.deg2rad(directions), curve, "o", color=DATA, markersize=3)
-    ax.set_rlim(0, top_of(curve))
-    ax.set_xticks(np.deg2rad(np.arange(0, 360, 45)))
-    ax.tick_params(pad=-2)
-    ax.set_rlabel_position(22.5)
+    parameters = row[[*PARAMETERS]].astype(float)
+    fitted = (lambda fine: von_mises_curve(fine, *parameters)) if np.isfinite(row["mu"]) else None
+    draw_polar_tuning(ax, directions, curve, fitted)

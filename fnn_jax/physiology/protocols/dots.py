@@ -10,7 +10,7 @@ import pandas as pd
 from fnn_jax.common import checks
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import receptive_fields
-from fnn_jax.physiology.field_panels import draw_field, draw_gaussian
+from fnn_jax.physiology.field_panels import draw_gaussian, draw_receptive_field, limits_of
 from fnn_jax.physiology.panels import RESPONSE, Panel
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols.gratings import OFF_S
@@ -70,5 +70,6 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
 
 
 def _draw(ax: Any, result: Result, unit: int, name: str) -> None:
-    draw_field(ax, result.arrays[name][unit], result.protocol.display, RESPONSE)
+    compared = limits_of(result.arrays["on"][unit], result.arrays["off"][unit])
+    draw_receptive_field(ax, result.arrays[name][unit], result.protocol.display, RESPONSE, limits=compared)
     draw_gaussian(ax, result, unit, f"{name}_")

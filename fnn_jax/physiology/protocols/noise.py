@@ -9,7 +9,7 @@ import pandas as pd
 from fnn_jax.common import checks
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import receptive_fields
-from fnn_jax.physiology.field_panels import draw_field, draw_gaussian
+from fnn_jax.physiology.field_panels import draw_gaussian, draw_receptive_field
 from fnn_jax.physiology.panels import Panel
 from fnn_jax.physiology.protocol import BURN_IN, Protocol
 from fnn_jax.physiology.result import Measured, Result
@@ -70,5 +70,5 @@ def _measure(protocol: Protocol, responses: Any, lags: int) -> Measured:
 
 def _draw(ax: Any, result: Result, unit: int) -> None:
     field = result.arrays["field"][unit, int(result.table["best_lag"].iloc[unit])]
-    draw_field(ax, field, result.protocol.display.in_blocks(_check_px(result.protocol)), "weighted level")
+    draw_receptive_field(ax, field, result.protocol.display.in_blocks(_check_px(result.protocol)), "weighted level")
     draw_gaussian(ax, result, unit)
