@@ -5,12 +5,14 @@ dicts by formulas of their own.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import http.server
 import json
 import re
 import threading
 import time
+import urllib.parse
 import zipfile
 from pathlib import Path
 
@@ -25,6 +27,7 @@ CONFIG = small(24)
 NUM_UNITS = {scan: 20 + index for index, scan in enumerate(release.MICRONS.num_units)}
 REAL = release.MICRONS
 ZIP = REAL.weights["default"].path
+LIST = "list"  # of the files, for the server's faults and log
 TABLES = [REAL.properties[group]["units.csv"].path for group in ("performance", "tuning", "anatomy")]
 
 
@@ -168,6 +171,18 @@ def as_release(folder: Path, base_url: str) -> Release:
     )
 
 
+def cut(folder: Path, num_units: dict[str, int], **changes) -> Release:
+    """The release of some of the scans alone; the tables and arrays of all units in the folder are cut to these."""
+    few = dataclasses.replace(as_release(folder, ""), num_units=num_units, **changes)
+    for files in few.properties.values():
+        table = pd.read_csv(folder / files["units.csv"].path)
+        wanted = [f"{s}-{i}" in num_units for s, i in zip(table.session, table.scan_idx, strict=True)]
+        table[wanted].to_csv(folder / files["units.csv"].path, index=False)
+        for name in set(files) - {"units.csv"}:
+            np.save(folder / files[name].path, np.load(folder / files[name].path)[wanted])
+    return few
+
+
 def use(folder, base_url: str) -> None:
     """Make this process take the bucket for the published one; for subprocesses."""
     from fnn_jax.microns import downloads
@@ -184,7 +199,13 @@ class Server(http.server.ThreadingHTTPServer):
     ``("slow", seconds)`` sends the body in ten pieces; ``("stall", seconds)`` stops in the middle; ``("no range",)``
     sends everything; ``("stale",)`` sends the part asked for, of another version; ``("instead", data)`` sends other data;
     ``("no length",)`` does not say how much.
+
+    The root lists files like the list API of S3, ``page_size`` at a time; faults of it have the path ``LIST``, and of
+    ``pieces`` the entity tags are those of files that were put there in several pieces.
     """
+
+    page_size = 1000
+    pieces: tuple[str, ...] = ()
 
     daemon_threads = True
 
@@ -218,8 +239,42 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def _list(self):
+        query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
+        fault, *value = (self.server.faults.get(LIST) or [(None,)]).pop(0)
+        self.server.log.append((LIST, query.get("continuation-token"), value[0] if fault == "status" else 200))
+        if fault == "status":
+            self.send_error(value[0])
+            return
+        folder, prefix = self.server.folder, query["prefix"].removeprefix("data/")
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        names = [name for name in names if name.startswith(prefix)]
+        first = int(query.get("continuation-token", 0))
+        entries = [f"<Contents><Key>data/{prefix}</Key><Size>0</Size></Contents>"] if not first else []  # the folder's
+        for name in names[first : first + self.server.page_size]:
+            data = (folder / name).read_bytes()
+            tag = hashlib.md5(data).hexdigest() + ("-2" if name in self.server.pieces else "")
+            size = f"<Size>{len(data)}</Size>"
+            entries.append(f"<Contents><Key>data/{name}</Key><ETag>&quot;{tag}&quot;</ETag>{size}</Contents>")
+        following = first + self.server.page_size
+        more = following < len(names)
+        token = f"<NextContinuationToken>{following}</NextContinuationToken>" if more else ""
+        name_space = "http://s3.amazonaws.com/doc/2006-03-01/"
+        body = (
+            f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="{name_space}">'
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{''.join(entries)}</ListBucketResult>"
+        ).encode()
+        body = value[0] if fault == "instead" else body
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_GET(self):
-        name = self.path.removeprefix("/data/")
+        if self.path.startswith("/?"):
+            self._list()
+            return
+        name = urllib.parse.unquote(self.path).removeprefix("/data/")
         faults = self.server.faults.get(name, [])
         fault, *value = faults.pop(0) if faults else (None,)
         path = self.server.folder / name
@@ -227,28 +282,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         etag = f'"{hashlib.md5(data).hexdigest()}"' if data is not None else None
         if fault == "instead":
             data, etag = value[0], '"other"'
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
+        stop = int(wanted[2]) + 1 if wanted and wanted[2] else None  # None: to the end
         if self.headers.get("If-Range") not in (None, etag) and fault != "stale":
             start = 0
         if fault == "no range":
-            start = 0
+            start, stop = 0, None
         if fault == "stale":
             etag = '"newer"'
-        code = 404 if data is None else value[0] if fault == "status" else 206 if start else 200
+        code = 404 if data is None else value[0] if fault == "status" else 206 if start or stop else 200
         if code in (200, 206) and start >= len(data) > 0:
             code = 416
         self.server.log.append((name, self.headers.get("Range"), code))
         if code not in (200, 206):
             self.send_error(code)
             return
-        body = data[start:]
+        body = data[start:stop]
         self.send_response(code)
         self.send_header("ETag", etag)
         if fault != "no length":
             self.send_header("Content-Length", str(len(body) + (value[0] if fault == "longer" else 0)))
         if code == 206:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(data)}")
         self.end_headers()
         if fault == "cut":
             body = body[: value[0]]

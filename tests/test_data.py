@@ -204,3 +204,49 @@ def test_report(folder, capsys):
     assert "PROBLEM" in capsys.readouterr().out
     assert cli.main(["data", "check", str(folder / "units")]) == 1
     assert "holds no recording" in capsys.readouterr().err
+
+
+def test_a_report_lists_everything_that_is_wrong(folder):
+    """Problems of each stage at once: names, shapes, flags, values, scales; the other trials are looked at."""
+    (folder / "units" / "trial0.npy").unlink()
+    edit(folder, "stimuli", "trial1", lambda a: a / 255)
+    edit(folder, "samples", "trial2", lambda a: a + 1)
+    edit(folder, "units", "trial2", lambda a: a[:, :4])
+    edit(folder, "units", "trial3", lambda a: np.where(np.arange(5) == 3, 0, a) - np.float32(0.01))
+    edit(folder, "perspectives", "trial3", lambda a: a + 100)
+    report = check(folder, 30, progress=False)
+    shown = "\n".join(report.problems)
+    for text in (
+        "missing: units/trial0.npy",
+        "dtype of stimuli/trial1.npy: float64, expected uint8",
+        "samples says 25, the arrays have 24",
+        "units of units/trial2.npy: 4, others have 5",
+        "negative: units/trial3.npy",
+        "no response: 1 units are 0 or missing in all training trials (3)",
+        "scale of perspectives, pupil x",
+        "2 trials are shorter than a window of 30 frames",
+    ):
+        assert text in shown, shown
+    assert "1 training and 1 validation trials" in report.lines[0]
+    for name in ("units", "samples"):
+        for trial in ("trial1", "trial2", "trial3", "trial4"):
+            (folder / name / f"{trial}.npy").unlink()
+    report = check(folder, progress=False)
+    assert report.lines == [f"{folder}: cannot be used"] and len(report.problems) == 9, report.problems
+
+
+def test_a_report_of_repeats_lists_everything_that_is_wrong(tmp_path):
+    folder = tmp_path / "evaluation_data"
+    for video in ("a", "b"):
+        for number in range(3):
+            for kind, array in arrays(seed=number).items():
+                (folder / kind / video).mkdir(parents=True, exist_ok=True)
+                np.save(folder / kind / video / f"{number}.npy", array if kind != "stimuli" else arrays()[kind])
+    assert check(folder, progress=False).problems == []
+    (folder / "units" / "a" / "0.npy").unlink()
+    edit(folder, "modulations", "a/1", lambda a: a[1:])
+    edit(folder, "units", "b/1", lambda a: a - 1)
+    (folder / "stimuli" / "notes.txt").write_text("")
+    problems = "\n".join(check(folder, progress=False).problems)
+    for text in ("a file: stimuli/notes.txt", "missing: units/a/0.npy", "frames of a/1.npy", "negative: units/b/1.npy"):
+        assert text in problems, problems

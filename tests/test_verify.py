@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 
 import bucket
 import numpy as np
@@ -25,13 +26,7 @@ def made(bucket_folder, tmp_path_factory):
     """A release of three scans only, its bucket, and everything of it downloaded."""
     outer = tmp_path_factory.mktemp("verify")
     folder = shutil.copytree(bucket_folder, outer / "bucket")
-    few = dataclasses.replace(bucket.as_release(folder, ""), num_units=SCANS)
-    for files in few.properties.values():
-        table = pd.read_csv(folder / files["units.csv"].path)
-        wanted = [f"{s}-{i}" in SCANS for s, i in zip(table.session, table.scan_idx, strict=True)]
-        table[wanted].to_csv(folder / files["units.csv"].path, index=False)
-        for name in set(files) - {"units.csv"}:
-            np.save(folder / files[name].path, np.load(folder / files[name].path)[wanted])
+    few = bucket.cut(folder, SCANS)
     with bucket.Server.serving(folder) as server, pytest.MonkeyPatch.context() as patch:
         few = dataclasses.replace(few, base_url=server.base_url)
         patch.setattr(release, "MICRONS", few)
@@ -43,6 +38,8 @@ def made(bucket_folder, tmp_path_factory):
 @pytest.fixture
 def cache(made, tmp_path, monkeypatch):
     monkeypatch.setattr(release, "MICRONS", made[0])
+    # It builds the published architecture alone, which these networks have not.
+    monkeypatch.setattr(sys.modules["fnn_jax.convert.export"], "released_package_is_there", lambda: False)
     return shutil.copytree(made[1], tmp_path / "copy")
 
 
@@ -172,6 +169,13 @@ def test_folders_without_weights(tmp_path, capsys):
     with pytest.raises(ValueError, match="weights is 'x'"):
         (tmp_path / "weights" / "default").mkdir(parents=True)
         verify(tmp_path, weights="x")
+
+
+def test_info_finds_what_lies_below(twin, tmp_path):
+    twin.save(tmp_path / "demo" / "random_weights" / "converted")
+    table = info(tmp_path / "demo")
+    assert set(table["weights"]) == {"random_weights/converted"} and len(table) == 2
+    assert set(info(tmp_path / "demo" / "random_weights")["weights"]) == {"converted"}
 
 
 def test_info(cache, capsys):

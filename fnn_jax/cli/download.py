@@ -12,9 +12,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "What is there already causes no traffic; what is damaged is replaced; what was cut off or killed is "
         "resumed."
     )
-    parser.add_argument(
-        "--weights", choices=(*TAGS, "none"), default="default", help=f"{TAG_HELP} (default: %(default)s)"
-    )
+    parser.add_argument("--weights", choices=(*TAGS, "none"), help=f"{TAG_HELP} (default: default)")
     parser.add_argument("--scans", nargs="+", metavar="8-5", help="convert only these scans (default: all 13)")
     parser.add_argument(
         "--properties",
@@ -22,13 +20,26 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="tables of the units: performance, tuning, anatomy (a few MB each; the default), readout (213 MB)",
     )
+    parser.add_argument(
+        "--example-recording",
+        action="store_true",
+        help="instead of these: the published recording to train on, of animal 27203, scan 4-7 (docs/training.md)",
+    )
     parser.add_argument("--directory", metavar="DIR", type=path_name, help=f"folder to fill ({CACHE_HELP})")
     parser.add_argument("--offline", action="store_true", help="download nothing; say what is missing")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    weights = None if options.weights == "none" else options.weights
+    if options.example_recording:
+        others = {"--weights": options.weights, "--scans": options.scans, "--properties": options.properties}
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise ValueError(f"--example-recording comes alone; {', '.join(given)} is for another call.")
+        recording = microns.example_recording(directory=options.directory, offline=options.offline or None)
+        print(f"training data in {recording.training}\nevaluation data in {recording.evaluation}")
+        return
+    weights = {None: "default", "none": None}.get(options.weights, options.weights)
     chosen = {} if options.properties is None else {"properties": options.properties}
     directory = microns.download(
         weights=weights, scans=options.scans, directory=options.directory, offline=options.offline or None, **chosen

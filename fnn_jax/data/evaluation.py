@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import statistics
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from fnn_jax.data.recordings import (
     RESPONSES,
     STIMULI,
     TRACES,
+    Require,
     Tally,
     entries,
     lack,
@@ -82,13 +84,28 @@ class EvaluationData:
     """
 
     def __init__(self, directory: str | os.PathLike, missing: str = "mean"):
+        self._open(directory, missing, require)
+
+    @classmethod
+    def whole_repeats(cls, directory: str | os.PathLike, problems: list[str]) -> "EvaluationData":
+        """The repeats that nothing is wrong with; what is wrong with others is appended to a list.
+
+        Raises:
+            DataError: there is no recording.
+        """
+        data = cls.__new__(cls)
+        data._open(directory, "mean", lambda found, *_: problems.extend(found))
+        return data
+
+    def _open(self, directory: str | os.PathLike, missing: str, require: Require) -> None:
+        self._require = require
         self.missing = one_of("missing", missing, MISSING)
         self.directory = path("directory", directory).absolute()
         require_layout(self.directory, LAYOUT, _wrong_folders)
-        self._files = _find(self.directory)
+        self._files, names = _find(self.directory, require)
         self.videos: dict[str, list[str]] = {}
         # As the released code: by the names of files, in which the ending counts.
-        for name in sorted(self._files[STIMULI], key=lambda name: f"{name}.npy".split("/")):
+        for name in sorted(names, key=lambda name: f"{name}.npy".split("/")):
             video, repeat = name.split("/")
             self.videos.setdefault(video, []).append(repeat)
         self.num_frames, self.num_units, self.frame_size = self._check_shapes()
@@ -129,12 +146,16 @@ class EvaluationData:
 
     def _check_shapes(self) -> tuple[dict[str, int], int, tuple[int, int]]:
         sizes, problems = look_at_shapes(self._files, self._names())
-        num_frames = {}
+        num_frames, videos = {}, {}
         for video, repeats in self.videos.items():
             frames = {name: sizes.frames[name] for repeat in repeats if (name := f"{video}/{repeat}") in sizes.frames}
             problems += unequal("frames", frames, "other repeats of the video")
-            num_frames[video] = next(iter(frames.values()), 0)
-        require(problems, self.directory, "Write these files again; docs/evaluation.md describes the layout.")
+            usual = statistics.mode(frames.values()) if frames else 0
+            whole = [each for each in repeats if (name := f"{video}/{each}") in sizes.whole and frames[name] == usual]
+            if whole:
+                num_frames[video], videos[video] = usual, whole
+        self._require(problems, self.directory, "Write these files again; docs/evaluation.md describes the layout.")
+        self.videos = videos
         return num_frames, sizes.num_units, sizes.frame_size
 
     def _check_values(self) -> None:
@@ -155,7 +176,7 @@ class EvaluationData:
         remedy = "Responses are those that the twin was trained on, which are 0 or more."
         if self.missing == "error":
             remedy += " missing='mean' puts 0, their mean, in the place of behaviour that is NaN."
-        require(problems, self.directory, f"Correct these files. {remedy}")
+        self._require(problems, self.directory, f"Correct these files. {remedy}")
 
     def _compare_frames(self) -> dict[str, bool]:
         others: list[str] = []
@@ -178,8 +199,8 @@ class EvaluationData:
         return same_frames
 
 
-def _find(directory: Path) -> dict[str, dict[str, Path]]:
-    """The files of each kind, by the names of their video and repeat."""
+def _find(directory: Path, require: Require) -> tuple[dict[str, dict[str, Path]], list[str]]:
+    """The files of each kind, by the names of their video and repeat, and the names that all kinds have."""
     files: dict[str, dict[str, Path]] = {}
     problems = []
     for kind in ARRAYS:
@@ -191,8 +212,7 @@ def _find(directory: Path) -> dict[str, dict[str, Path]]:
             repeats, others = list_files(directory, f"{kind}/{video.name}")
             files[kind] |= {f"{video.name}/{repeat}": file for repeat, file in repeats.items()}
             problems += others
-    require_same_names(files, problems, directory, LAYOUT)
-    return files
+    return files, require_same_names(files, problems, directory, LAYOUT, require)
 
 
 def _wrong_folders(directory: Path) -> str:

@@ -30,6 +30,9 @@ class DataError(ValueError):
     """Recordings that cannot be used; the message names the files and the remedy."""
 
 
+Require = Callable[[Iterable[str], Path, str], None]  # as ``require``, or collects what it would raise
+
+
 def require(problems: Iterable[str], directory: Path, remedy: str) -> None:
     """Raise a ``DataError`` that lists the problems, if there are any."""
     problems = list(problems)
@@ -47,14 +50,16 @@ def require_layout(directory: Path, layout: str, wrong: Callable[[Path], str]) -
         raise DataError(f"{directory} {problem}; expected {layout}.{hint}")
 
 
-def require_same_names(files: Files, problems: Sequence[str], directory: Path, layout: str) -> list[str]:
-    """Names of the trials or repeats, if each kind has them all and there are no problems yet; else a ``DataError``."""
+def require_same_names(
+    files: Files, problems: Sequence[str], directory: Path, layout: str, require: Require = require
+) -> list[str]:
+    """Names of the trials or repeats that each kind has; a ``DataError`` for others, and for problems so far."""
     names = sorted(set().union(*files.values()))
     missing = [f"missing: {kind}/{name}.npy" for name in names for kind in files if name not in files[kind]]
     require([*problems, *missing], directory, f"Each folder needs files of the same names; expected {layout}.")
     if not names:
         raise DataError(f"{directory} holds no .npy files; expected {layout}.")
-    return names
+    return [name for name in names if all(name in of_kind for of_kind in files.values())]
 
 
 def present(directory: Path, folders: Iterable[str]) -> list[str]:
@@ -106,11 +111,15 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 class Sizes(NamedTuple):
-    """Of recordings that are as they should be: frames by name; units; height and width of the frames."""
+    """Of recordings that are as they should be: frames by name; units; height and width of the frames.
+
+    ``whole`` are those that fit together with most.
+    """
 
     frames: dict[str, int]
     num_units: int
     frame_size: tuple[int, int]
+    whole: list[str]
 
 
 def look_at_shapes(files: Files, names: Iterable[str]) -> tuple[Sizes, list[str]]:
@@ -134,7 +143,9 @@ def look_at_shapes(files: Files, names: Iterable[str]) -> tuple[Sizes, list[str]
             units[f"{RESPONSES}/{name}"] = arrays[RESPONSES].shape[1]
         problems += wrong
     problems += unequal("units", units) + unequal("frame size", sizes)
-    return Sizes(frames, next(iter(units.values()), 0), next(iter(sizes.values()), (0, 0))), problems
+    num_units, size = _usual(units, 0), _usual(sizes, (0, 0))
+    whole = [n for n in frames if units[f"{RESPONSES}/{n}"] == num_units and sizes[f"{STIMULI}/{n}"] == size]
+    return Sizes(frames, num_units, size, whole), problems
 
 
 def _shape_problems(name: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -159,8 +170,12 @@ def _shape_problems(name: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 def unequal(what: str, sizes: Mapping[str, Any], others: str = "others") -> list[str]:
     """Files, named without ``.npy``, whose size is not that of most."""
-    usual = statistics.mode(sizes.values()) if sizes else None
+    usual = _usual(sizes, None)
     return [f"{what} of {file}.npy: {size}, {others} have {usual}" for file, size in sizes.items() if size != usual]
+
+
+def _usual(sizes: Mapping[str, Any], nothing: Any) -> Any:
+    return statistics.mode(sizes.values()) if sizes else nothing
 
 
 @dataclasses.dataclass

@@ -47,25 +47,31 @@ def check(directory: str | os.PathLike, window_frames: int = 100, progress: bool
             )
         reports = [check(folder, window_frames, progress) for folder in below]
         return Report([line for report in reports for line in report.lines], [p for r in reports for p in r.problems])
+    problems: list[str] = []
     try:
         if present(directory, OF_TRAINING):
-            return _training(TrainingData(directory), window_frames, progress)
-        return _evaluation(directory)
+            lines = _training(TrainingData.whole_trials(directory, problems), window_frames, progress, problems)
+        else:
+            lines = _evaluation(EvaluationData.whole_repeats(directory, problems))
     except DataError as error:
-        return Report([f"{directory}: cannot be used"], [str(error)])
+        problems = problems or [str(error)]
+        lines = [f"{directory}: cannot be used"]
+    return Report(lines, [f"{directory}: {problem}" for problem in problems])
 
 
 def _looks_like_data(directory: Path) -> bool:
     return len(present(directory, ARRAYS)) > 1
 
 
-def _training(data: TrainingData, window_frames: int, progress: bool | None) -> Report:
+def _training(data: TrainingData, window_frames: int, progress: bool | None, problems: list[str]) -> list[str]:
+    """Lines about the trials that can be used; more problems are appended."""
     values = data.values(progress)
     trials, frames = data.trials, int(data.trials["frames"].sum())
     lengths = f"trials of {trials['frames'].min()} to {trials['frames'].max()} frames"
     lines = [repr(data), f"  {frames / HZ / 60:.1f} minutes at 30 Hz; {lengths}"]
     table = values.traces.to_string(float_format="{:.3f}".format)
     lines += ["  " + line for line in table.splitlines()]
+    lines += [f"  {name} is 0 everywhere: taken as not recorded" for name in values.absent()]
     low, middle, high = np.percentile(values.responses, [5, 50, 95])
     spread = f"{middle:.3f} for the median unit (5 to 95 %: {low:.3f} to {high:.3f})"
     lines.append(f"  {RESPONSES}: mean over the training set {spread}")
@@ -76,7 +82,7 @@ def _training(data: TrainingData, window_frames: int, progress: bool | None) -> 
     if bad:
         count = sum(int(missing.sum()) for missing in bad.values())
         lines.append(f"  behaviour is missing in {count} frames ({count / frames:.2%}) of {len(bad)} trials")
-    problems = values.scaling_problems()
+    problems += values.scaling_problems()
     long_enough = trials["frames"] >= window_frames
     if not long_enough.all():
         problems.append(f"{(~long_enough).sum()} trials are shorter than a window of {window_frames} frames")
@@ -85,11 +91,10 @@ def _training(data: TrainingData, window_frames: int, progress: bool | None) -> 
     lines.append(f"  windows of {window_frames} frames: {whole}, of which {clean} without missing behaviour")
     if trials["training"].all():
         lines.append("  no validation trials: the best epoch will be judged by the training objective")
-    return Report(lines, [f"{data.directory}: {problem}" for problem in problems])
+    return lines
 
 
-def _evaluation(directory: Path) -> Report:
-    data = EvaluationData(directory)
+def _evaluation(data: EvaluationData) -> list[str]:
     lines = [repr(data)]
     if data.num_missing:
         part = data.num_missing / data.num_behaviour
@@ -98,4 +103,4 @@ def _evaluation(directory: Path) -> Report:
         lines.append(
             f"  {RESPONSES}: {data.num_missing_responses} numbers are missing (NaN); the measures leave them out"
         )
-    return Report(lines, [])
+    return lines

@@ -20,6 +20,7 @@ from fnn_jax.data.recordings import (
     STIMULI,
     TRACES,
     DataError,
+    Require,
     Tally,
     lack,
     list_files,
@@ -56,10 +57,17 @@ class Values(NamedTuple):
     missing_responses: int
     fingerprint: str
 
+    def absent(self) -> list[str]:
+        """Traces that are 0 everywhere, as those are which were not recorded."""
+        is_zero = (self.traces[["mean", "std", "missing"]] == 0).all(axis=1)
+        return list(self.traces.index[is_zero])
+
     def scaling_problems(self) -> list[str]:
         """Traces that are not z-scored, and responses that are not divided by their training-set mean."""
         problems = []
         for name, row in self.traces.iterrows():
+            if name in self.absent():
+                continue
             if not (abs(row["mean"]) <= MOST_MEAN and LEAST_STD <= row["std"] <= MOST_STD):
                 problems.append(
                     f"scale of {name}: mean {row['mean']:.3g}, standard deviation {row['std']:.3g} over the training "
@@ -92,6 +100,21 @@ class TrainingData:
     """
 
     def __init__(self, directory: str | os.PathLike, max_items: int | None = None):
+        self._open(directory, max_items, require)
+
+    @classmethod
+    def whole_trials(cls, directory: str | os.PathLike, problems: list[str]) -> "TrainingData":
+        """The trials that nothing is wrong with; what is wrong with others, and found later, is appended to a list.
+
+        Raises:
+            DataError: there is none, or no recording.
+        """
+        data = cls.__new__(cls)
+        data._open(directory, None, lambda found, *_: problems.extend(found))
+        return data
+
+    def _open(self, directory: str | os.PathLike, max_items: int | None, require: Require) -> None:
+        self._require = require
         self.directory = path("directory", directory).absolute()
         if max_items is not None:
             max_items = integer("max_items", max_items)
@@ -101,7 +124,7 @@ class TrainingData:
         for folder in FOLDERS:
             self._files[folder], others = list_files(self.directory, folder)
             problems += others
-        names = require_same_names(self._files, problems, self.directory, LAYOUT)[:max_items]
+        names = require_same_names(self._files, problems, self.directory, LAYOUT, require)[:max_items]
         self.is_part = max_items is not None
         self.trials, self.num_units, self.size = self._check_shapes(names)
         self._values: Values | None = None
@@ -115,15 +138,17 @@ class TrainingData:
 
     def _check_shapes(self, names):
         sizes, problems = look_at_shapes(self._files, names)
-        training = {name: bool(self._scalar("training", name, problems)) for name in names}
+        rows = []
         for name in names:
+            before, training = len(problems), self._scalar("training", name, problems)
             samples, frames = self._scalar("samples", name, problems), sizes.frames.get(name)
             if None not in (samples, frames) and samples != frames:
                 problems.append(f"frames of {name}.npy: samples says {samples}, the arrays have {frames}")
-        require(problems, self.directory, "Write these files again; docs/training.md describes the layout.")
-        if not any(training.values()):
+            if len(problems) == before and name in sizes.whole:
+                rows.append((name, bool(training), frames))
+        self._require(problems, self.directory, "Write these files again; docs/training.md describes the layout.")
+        if not any(training for _, training, _ in rows):
             raise DataError(f"{self.directory} has no training trials: training/*.npy is False in all of them.")
-        rows = [(name, training[name], sizes.frames[name]) for name in names]
         trials = pd.DataFrame(rows, columns=["trial", "training", "frames"]).set_index("trial")
         return trials, sizes.num_units, sizes.frame_size
 
@@ -189,8 +214,9 @@ class TrainingData:
         if len(silent):
             shown = ", ".join(map(str, silent[:8])) + (", ..." if len(silent) > 8 else "")
             problems.append(f"no response: {len(silent)} units are 0 or missing in all training trials ({shown})")
-        require(problems, self.directory, "Correct these files, or leave out the units that never respond.")
-        return Values(missing, _table(sums), total / count, missing_responses, digest.hexdigest())
+        self._require(problems, self.directory, "Correct these files, or leave out the units that never respond.")
+        means = total / np.maximum(count, 1)
+        return Values(missing, _table(sums), means, missing_responses, digest.hexdigest())
 
 
 def _sums(piece: np.ndarray) -> np.ndarray:

@@ -19,12 +19,13 @@ from fnn_jax.common.directories import cache_directory
 from fnn_jax.microns import property_tables as _properties
 from fnn_jax.microns import release
 from fnn_jax.microns.cache import Cache, is_cache
+from fnn_jax.microns.example import example_recording
 from fnn_jax.twin.twin import Twin
 from fnn_jax.weights.checkpoint import CheckpointError
 from fnn_jax.weights.store import Store, choose_scan, is_store
 from fnn_jax.weights.units import filter_units
 
-__all__ = ["download", "join", "load", "scan", "scan_name", "scans", "units"]
+__all__ = ["download", "example_recording", "join", "load", "scan", "scan_name", "scans", "units"]
 CONVERTED = "fnn_jax"  # where weights converted on first use go, inside a folder of the published files
 
 

@@ -225,7 +225,7 @@ class Cache:
     def require_property(self, group: str, file: release.RemoteFile) -> Path:
         """One of these files, verified; see ``require_properties``."""
         if file.name == "units.csv":
-            return self._fetch(file, lambda path: self._check_table(path, COLUMNS[group]))
+            return self._fetch(file, lambda path: self.check_table(path, COLUMNS[group]))
         return self._fetch(file, self._check_array)
 
     def _property_files(self, group: str):
@@ -241,7 +241,8 @@ class Cache:
         if len(shape) != 2 or shape[0] != sum(self.release.num_units.values()):
             raise CheckpointError(f"It is an array {list(shape)}, expected one row per unit.")
 
-    def _check_table(self, path: Path, columns: Sequence[str]) -> None:
+    def check_table(self, path: Path, columns: Sequence[str]) -> None:
+        """Raise ``CheckpointError`` unless a file is a table of all units, each once, with these columns."""
         try:
             table = pd.read_csv(path)
         except ValueError as error:
@@ -252,7 +253,14 @@ class Cache:
         counts = {f"{s}-{i}": int(n) for (s, i), n in table.groupby(["session", "scan_idx"]).size().items()}
         if counts != dict(self.release.num_units) or table.duplicated(KEY).any():
             expected = sum(self.release.num_units.values())
-            raise CheckpointError(f"The table has {len(table)} units, expected {expected}, each once.")
+            names = sorted({*counts, *self.release.num_units})
+            other = [
+                f"{name}: {counts.get(name, 0)}, expected {self.release.num_units.get(name, 0)}"
+                for name in names
+                if counts.get(name, 0) != self.release.num_units.get(name, 0)
+            ]
+            which = f" (units of {'; '.join(other[:3])}: it is of another animal or release)" if other else ""
+            raise CheckpointError(f"The table has {len(table)} units, expected {expected}, each once{which}.")
 
     def _fetch(self, file: release.RemoteFile, check) -> Path:
         return fetch(

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ def fetch(
         pooch.get_logger().setLevel("WARNING")
         try:
             if not path.is_file() or (known and not pooch.hashes.hash_matches(str(path), known)):
-                shelf.fetch(file.path, downloader=_Resuming(incoming / file.path, path, check, progress))
+                shelf.fetch(file.path, downloader=Resuming(incoming / file.path, path, check, progress))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(incoming / file.path, path)
         except ValueError as error:  # of pooch, after a second try
@@ -88,7 +88,7 @@ def fetch(
             raise _not_writable(directory, error) from error
         if known is None:
             record_checksum(directory, file.path)
-        _remove_empty(incoming)
+        remove_empty(incoming)
     return path
 
 
@@ -102,7 +102,7 @@ def _accept(path: Path, name: str, directory: Path, check: Callable[[Path], None
             record_checksum(directory, name)
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
     """Remove a folder if there are only folders in it."""
     if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder)
@@ -174,15 +174,23 @@ class _Reply(NamedTuple):
     total: int | None
 
 
-class _Resuming:
+class Resuming:
     """A downloader for pooch that goes on where an earlier try, or an earlier process, was cut off.
 
     The part that has come lies beside the file's place under a hidden name, with the tag of the version that it is of:
-    a server that has another version by now sends it from the beginning.
+    a server that has another version by now sends it from the beginning. ``stop`` lets go of it between two pieces.
     """
 
-    def __init__(self, path: Path, destination: Path, check: Callable[[Path], None], progress: bool | None):
+    def __init__(
+        self,
+        path: Path,
+        destination: Path,
+        check: Callable[[Path], None],
+        progress: bool | None,
+        stop: threading.Event | None = None,
+    ):
         self.path, self.destination, self.check, self.progress = path, destination, check, progress
+        self.stop = threading.Event() if stop is None else stop
         self.partial = path.with_name(f".{path.name}.partial")
         self.record = path.with_name(f".{path.name}.partial.json")
 
@@ -207,7 +215,7 @@ class _Resuming:
                     if self.progress is not False:
                         reason = str(error).partition("(Caused by ")[0][:150]
                         print(f"fnn_jax: {reason}; trying again in {wait:g} s", file=sys.stderr)
-                    time.sleep(wait)
+                    self.stop.wait(wait)
         try:
             self.check(self.partial)
         except ValueError as error:
@@ -273,6 +281,8 @@ class _Resuming:
         try:
             with open(self.partial, "ab") as file:
                 for piece in response.iter_content(PIECE_BYTES):
+                    if self.stop.is_set():
+                        raise DownloadError(f"{url} was interrupted; what has come is kept.")
                     file.write(piece)
                     file.flush()
                     bar.update(len(piece))

@@ -59,6 +59,9 @@ def verify(
 def info(directory: str | os.PathLike) -> pd.DataFrame:
     """What is in a folder of weights: a row per core, scan and downloaded file, with size and provenance.
 
+    Where the folder itself holds no weights, those in the folders below it, such as those of the demonstration; the
+    first column says where.
+
     Raises:
         CheckpointError: the folder holds no weights that are converted, and nothing that was downloaded.
     """
@@ -76,7 +79,7 @@ def info(directory: str | os.PathLike) -> pd.DataFrame:
         made = source.get("file", metadata.get("label", "")), source.get("sha256", "")[:12], archive.get("file", "")
         rows.append((tag, part, units, _size(path), *made, metadata["written_by"]))
 
-    for tag, store in _stores(directory, None).items():
+    for tag, store in (_stores_below(directory) or _stores(directory, None)).items():
         add(tag, "core", store.directory / "core", store.directory / "core")
         for scan in store.scans():
             path = store.directory / "scans" / scan
@@ -125,6 +128,14 @@ def _stores(directory: Path, weights: str | None) -> dict[str, Store]:
             "fnn-jax convert or fnn-jax download."
         )
     return found
+
+
+def _stores_below(directory: Path) -> dict[str, Store]:
+    """Stores up to two folders below one that is neither a store nor of ``download``, by their place in it."""
+    if is_store(directory) or is_cache(directory):
+        return {}
+    below = sorted(path for pattern in ("*", "*/*") for path in directory.glob(pattern) if is_store(path))
+    return {path.relative_to(directory).as_posix(): Store(path) for path in below}
 
 
 def _tag(store: Store) -> str:
@@ -208,29 +219,43 @@ def compare_readout(twin: Twin, cache: Cache) -> str:
     Raises:
         CheckpointError: the weights differ, or no convention agrees.
     """
-    files = cache.require_properties("readout")
-    table = pd.read_csv(files["units.csv"])
-    session, scan_idx = map(int, twin.name.split("-"))
-    rows = table.index[(table["session"] == session) & (table["scan_idx"] == scan_idx)]
-    rows = rows[pd.Index(table.loc[rows, "unit_id"]).get_indexer(twin.units["unit_id"])]
-    weights = np.load(files["readout_weights.npy"], mmap_mode="r", allow_pickle=False)[rows]
+    weights, published = published_readout(twin, cache)
     if not np.array_equal(weights, twin.readout_weights()):
         raise CheckpointError(
             f"The published readout weights differ from those of the model, by up to "
             f"{np.abs(weights - twin.readout_weights()).max():.2g}."
         )
-    published = np.load(files["readout_locations.npy"], mmap_mode="r", allow_pickle=False)[rows]
+    errors = location_errors(twin, published)
+    best = min(errors, key=errors.__getitem__)
+    if errors[best] > LOCATION_TOLERANCE:
+        listed = "; ".join(f"{name}: {error:.2g}" for name, error in errors.items())
+        raise CheckpointError(f"The published locations agree with none of the model's: largest differences {listed}.")
+    return f"{best}: {errors[best]:.0e}"
+
+
+def published_readout(twin: Twin, cache: Cache) -> tuple[np.ndarray, np.ndarray]:
+    """Published readout weights ``[U, S * C]`` and locations ``[U, 2]`` of a twin's units; downloaded if need be."""
+    files = cache.require_properties("readout")
+    table = pd.read_csv(files["units.csv"])
+    session, scan_idx = map(int, twin.name.split("-"))
+    rows = table.index[(table["session"] == session) & (table["scan_idx"] == scan_idx)]
+    rows = rows[pd.Index(table.loc[rows, "unit_id"]).get_indexer(twin.units["unit_id"])]
+    weights, locations = (
+        np.load(files[f"readout_{name}.npy"], mmap_mode="r", allow_pickle=False)[rows]
+        for name in ("weights", "locations")
+    )
+    return weights, locations
+
+
+def location_errors(twin: Twin, published: np.ndarray) -> dict[str, float]:
+    """Largest difference of published locations ``[U, 2]`` from the model's, in each way to read these."""
     errors = {}
     for y in ("down", "up"):
         model = twin.readout_locations(y=y)
         for place in ("monitor", "core"):
             columns = model[[f"{place}_x", f"{place}_y_{y}"]].to_numpy()
             errors[f"{place}, y {y}"] = float(np.abs(columns - published).max())
-    best = min(errors, key=errors.__getitem__)
-    if errors[best] > LOCATION_TOLERANCE:
-        listed = "; ".join(f"{name}: {error:.2g}" for name, error in errors.items())
-        raise CheckpointError(f"The published locations agree with none of the model's: largest differences {listed}.")
-    return f"{best}: {errors[best]:.0e}"
+    return errors
 
 
 def _compare_responses(twin: Twin) -> str:
