@@ -16,9 +16,15 @@ MODULES = {
     "fnn_jax.screen": "[screens](screens.md)",
     "fnn_jax.physiology": "[physiology](physiology.md)",
     "fnn_jax.synthesis": "[synthesis](synthesis.md)",
-    "fnn_jax.data": "[training](training.md)",
+    "fnn_jax.data": "[training](training.md), [recordings](nwb.md)",
     "fnn_jax.training": "[training](training.md)",
     "fnn_jax.evaluation": "[evaluation](evaluation.md)",
+    "fnn_jax.encoding": "[encoding](encoding.md)",
+    "fnn_jax.encoding.labelled": "[encoding](encoding.md)",
+    "fnn_jax.analysis": "[analysis](analysis.md)",
+    "fnn_jax.figures": "[figures](figures.md)",
+    "fnn_jax.reproduction": "[reproduction](reproduce.md)",
+    "fnn_jax.program.onnx": "[ONNX](onnx.md)",
     "fnn_jax.convert": "[weights](weights.md), [PyTorch](torch.md)",
 }
 HEAD = """\
