@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fnn_jax.cli.interruption import exit_code, explained_termination, how_to_resume
 from fnn_jax.version import __version__
 
 VERBS = {
@@ -14,14 +15,16 @@ VERBS = {
     "info": "what is in a folder of weights",
     "verify": "check everything in a folder of weights",
     "convert": "PyTorch weights to Orbax checkpoints",
-    "export": "back to PyTorch",
+    "export": "back to PyTorch, or to ONNX",
     "predict": "responses of a twin's units to videos",
     "screen": "many stimuli, on every device, to disk",
     "tune": "tuning and receptive fields of units: tables and figures",
     "synthesize": "the stimuli that units respond to most",
+    "explore": "look around among units, in the browser",
     "data": "recordings: check them, or make an example",
     "train": "a twin of your own recording",
     "evaluate": "how well a twin predicts repeated presentations",
+    "reproduce": "published numbers of the real mouse, computed again and compared",
 }
 EPILOG = """\
 examples:
@@ -36,11 +39,13 @@ examples:
                                             OSI, DSI, preferred directions: tables and figures
   fnn-jax synthesize --scan 8-5 --units 12 40 --frames 60 -o exciting/
                                             the videos that excite two units most
+  fnn-jax explore direction/                maps, filters and a table of units in the browser
   fnn-jax train config.toml                 a twin of your own mouse; killed, it resumes
   fnn-jax evaluate my_twin evaluation_data/ -o results/
                                             cc_abs, cc_max, cc_norm ... on videos that were shown repeatedly
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
+  fnn-jax reproduce responses               does it predict what the released model predicted?
   fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
   fnn-jax export my_twin back.pt            and back to PyTorch
 
@@ -53,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments).parse_args(arguments)
     try:
-        code = options.run(options) or 0
+        with explained_termination():
+            code = options.run(options) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whom it was piped to, such as head, has enough
@@ -62,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"fnn-jax {options.verb}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"fnn-jax {options.verb}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interruption:
+        print(f"\nfnn-jax {options.verb}: {how_to_resume(options, arguments)}", file=sys.stderr)
+        return exit_code(interruption)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -5,15 +5,18 @@ import argparse
 from fnn_jax import microns
 from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, path_name, use_all_cores
 from fnn_jax.data.evaluation import EvaluationData
-from fnn_jax.evaluation.measures import FILES, MEASURES, check_output, evaluate
+from fnn_jax.evaluation.measures import FILES, LEAST_FEV, MEASURES, check_output, evaluate
 from fnn_jax.twin.compilation import enable_compilation_cache
+
+EXPLAINABLE = f"feve, fev > {LEAST_FEV}"  # a row beside that of all units
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Predicts every repeat of every video from its own frames and behaviour, and compares with what "
         "was recorded: cc_abs, cc_max, cc_norm, FEVE, single-trial correlation, oracle. Writes OUT/units.csv (a row "
-        "for each unit), videos.csv (each video and unit), settings.json and summary.png, .pdf: docs/evaluation.md."
+        "for each unit), videos.csv (each video and unit), settings.json, summary.png, .pdf and report.html: "
+        "docs/evaluation.md."
     )
     parser.add_argument(
         "twin", metavar="TWIN", type=path_name, help="folder of weights, as --directory of the other verbs"
@@ -84,7 +87,11 @@ def run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
     )
     evaluation.save(output, overwrite=options.overwrite)
-    shown = evaluation.table[list(MEASURES)].describe().loc[["count", "25%", "50%", "75%"]].T
+    table = evaluation.table[list(MEASURES)]
+    table.insert(MEASURES.index("feve") + 1, EXPLAINABLE, table["feve"].where(evaluation.explainable()))
+    shown = table.describe().loc[["count", "25%", "50%", "75%"]].T
     shown["count"] = shown["count"].astype(int)
     print(shown.rename(columns={"count": "units", "50%": "median"}).to_string(float_format="{:.3f}".format))
+    for remark in evaluation.remarks():
+        print(f"note: {remark}")
     print(f"written to {output}: {', '.join(FILES)}")

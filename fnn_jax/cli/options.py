@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Sequence
 
 import jax
@@ -12,6 +11,7 @@ from fnn_jax import microns
 from fnn_jax.common import checks
 from fnn_jax.common.arrays import read_array
 from fnn_jax.common.directories import cache_directory
+from fnn_jax.common.progress import terminal_or_lines
 from fnn_jax.microns.cache import Cache, is_cache
 from fnn_jax.microns.release import MICRONS
 from fnn_jax.twin import Twin
@@ -130,7 +130,7 @@ def _all_scans(options: argparse.Namespace) -> Sequence[str]:
 
 
 def common_options(options: argparse.Namespace) -> dict:
-    return {"periphery": options.periphery, "precision": options.precision, "progress": sys.stderr.isatty()}
+    return {"periphery": options.periphery, "precision": options.precision, "progress": terminal_or_lines()}
 
 
 def behaviour(options: argparse.Namespace) -> dict:

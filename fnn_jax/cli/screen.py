@@ -48,6 +48,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--intervals", nargs="+", metavar="START:STOP", help="frames, such as 15:45; default: the whole stimulus"
     )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        metavar="NAME",
+        help="keep values inside the network, too, by name or pattern, such as 'recurrent.*' (docs/inside.md)",
+    )
+    parser.add_argument("--only-features", action="store_true", help="these values instead of the responses")
     parser.add_argument("--batch-size", type=int, metavar="N", help="stimuli at once; default: from the memory at hand")
     parser.add_argument(
         "--errors",
@@ -73,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
         jax.distributed.initialize()
     else:
         use_all_cores()
+    if options.only_features and not options.features:
+        raise ValueError("--only-features is given without --features, so that nothing would be kept.")
     stimuli = options.stimuli[0] if len(options.stimuli) == 1 else _named_paths(options.stimuli)
     reduce = None if options.reduce == "frames" else options.reduce
     intervals = None if options.intervals is None else _intervals(options.intervals)
@@ -80,6 +89,8 @@ def run(options: argparse.Namespace) -> None:
         load_twins(options, options.scan or [None]),
         reduce=reduce,
         intervals=intervals,
+        features=options.features,
+        responses=not options.only_features,
         batch_size=options.batch_size,
         errors=options.errors,
         **common_options(options),
@@ -90,9 +101,11 @@ def run(options: argparse.Namespace) -> None:
 
 def run_screen(runner: Screen, stimuli, output: Path, arguments: dict) -> None:
     dataset = runner(stimuli, output, **arguments)
-    sizes = ", ".join(f"{name} {size}" for name, size in dataset.responses.sizes.items())
     print(", ".join(repr(twin) for twin in runner.twins))
-    print(f"mean responses per frame ({sizes}) in {output}\nread them with: fnn_jax.open_screen({str(output)!r})")
+    for name, array in dataset.data_vars.items():
+        sizes = ", ".join(f"{axis} {size}" for axis, size in array.sizes.items())
+        print(f"{'mean responses per frame' if name == 'responses' else name} ({sizes}) in {output}")
+    print(f"read them with: fnn_jax.open_screen({str(output)!r})")
 
 
 def _print_fit(stimuli: str | dict[str, str], twin: Twin, fit: str) -> None:

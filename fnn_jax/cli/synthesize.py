@@ -18,6 +18,7 @@ from fnn_jax.stimuli.movie import as_levels, save_movie
 from fnn_jax.stimuli.natural import video
 from fnn_jax.synthesis import objectives, parameterisations, penalties
 from fnn_jax.synthesis.figures import draw_target
+from fnn_jax.synthesis.influence import influence
 from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.twin.twin import Twin
 
@@ -89,7 +90,11 @@ def run(options: argparse.Namespace) -> None:
             save_movie(found.frames[index, 0], output / f"{name}{suffix}")
         if not options.no_comparison:
             draw_target(
-                found, index, output / f"{name}.png", others={key: each[:, index] for key, each in others.items()}
+                found,
+                index,
+                output / f"{name}.png",
+                others={key: each[:, index] for key, each in others.items()},
+                influence=influence(twin, found, index),
             )
     print(found.table.to_string(index=False, float_format="{:.4g}".format))
     print(f"written to {output}: result.npz, table.csv, and a video and a figure of each unit")

@@ -1,0 +1,91 @@
+"""``fnn-jax explore``: look around among units in the browser."""
+
+import argparse
+import importlib.util
+from typing import TYPE_CHECKING
+
+from fnn_jax import microns
+from fnn_jax.cli.options import CACHE_HELP, path_name
+from fnn_jax.common import checks
+from fnn_jax.common.directories import cache_directory
+from fnn_jax.microns.downloads import DownloadError
+from fnn_jax.weights.store import Store, is_store
+
+if TYPE_CHECKING:
+    from fnn_jax.explorer.tables import UnitTable
+
+MOST_UNITS = 100_000
+HIGHEST_PORT = 65_535
+HELP = """\
+Get the published tables (a few MB): fnn-jax download --weights none
+Open results of fnn-jax tune, synthesize or screen: fnn-jax explore RESULTS
+Or try it with random units: fnn-jax explore --random 100"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Opens a page in the browser with the table of units, maps of the cortex and of visual space coloured by any "
+        "column, filters, and files to export. Only this computer reaches it, by an address with a secret in it; it "
+        "needs no network. Without RESULTS: the published units. See docs/explorer.md."
+    )
+    parser.add_argument(
+        "results",
+        nargs="*",
+        metavar="RESULTS",
+        type=path_name,
+        help="folders of fnn-jax tune and synthesize, .zarr of fnn-jax screen, or tables, .csv and .parquet",
+    )
+    parser.add_argument("--scan", nargs="+", metavar="8-5", help="published scans, or those of a folder; default: all")
+    parser.add_argument(
+        "--directory", metavar="DIR", type=path_name, help=f"folder of weights or tables ({CACHE_HELP})"
+    )
+    parser.add_argument("--random", type=int, metavar="UNITS", help="units of a twin with random weights, to try it")
+    parser.add_argument("--port", type=int, default=0, help="of the page; default: a free one")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Open a table and serve the page of it."""
+    elsewhere = {"--scan": options.scan, "--directory": options.directory, "--random": options.random}
+    given = [name for name, value in elsewhere.items() if value is not None]
+    if given and options.results:
+        raise ValueError(f"{given[0]} is given together with RESULTS; expected one or the other.")
+    if options.random is not None and len(given) > 1:
+        raise ValueError(f"--random is given together with {given[0]}; expected one or the other.")
+    if options.random is not None:
+        checks.integer("--random", options.random, 1, MOST_UNITS)
+    checks.integer("--port", options.port, 0, HIGHEST_PORT)
+    if importlib.util.find_spec("panel") is None:
+        raise ImportError("The explorer needs Panel: pip install 'fnn_jax[explore]'")
+    table = _table(options)
+
+    from fnn_jax.explorer.page import Page
+    from fnn_jax.explorer.serving import serve
+    from fnn_jax.explorer.state import State
+
+    state = State(table)
+    print(f"{table.title}: {len(table.units):,} units", flush=True)
+    serve(lambda: Page(state).template, options.port, not options.no_browser)
+
+
+def _table(options: argparse.Namespace) -> "UnitTable":
+    from fnn_jax.explorer import tables
+
+    if options.results:
+        return tables.result_table(options.results)
+    if options.random is not None:
+        from fnn_jax.twin import Twin
+
+        code = f"import pandas as pd\nfrom fnn_jax import Twin\n\ntwins = [Twin.random(units={options.random})]"
+        return tables.twin_table([Twin.random(units=options.random)], code)
+    directory = cache_directory(options.directory)
+    if is_store(directory):
+        scans = options.scan or Store(directory).scans()
+        code = f"import pandas as pd\nfrom fnn_jax import microns\n\nscans = {scans}\n"
+        code += f"twins = [microns.load({str(directory)!r}, scan) for scan in scans]"
+        return tables.twin_table([microns.load(directory, scan) for scan in scans], code)
+    try:
+        return tables.published_table(options.scan, options.directory)
+    except DownloadError as error:
+        raise FileNotFoundError(f"{error}\n{HELP}") from error

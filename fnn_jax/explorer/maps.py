@@ -1,0 +1,84 @@
+"""A map of units in the browser: an image that the server draws, and a shape that the user draws on it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from bokeh.events import Reset, SelectionGeometry
+from bokeh.models import BoxSelectTool, ColumnDataSource, LassoSelectTool, LinearColorMapper, Range1d, ResetTool
+from bokeh.models.annotations.legends import ColorBar
+from bokeh.plotting import figure
+from matplotlib.colors import to_hex
+
+from fnn_jax.common.figures import REFERENCE
+from fnn_jax.explorer.raster import color_map, raster
+from fnn_jax.explorer.selection import Brush, box
+from fnn_jax.explorer.state import State
+from fnn_jax.explorer.views import Colors, View, limits_of
+
+SHAPE = (360, 400)  # rows and columns of the image
+STEPS = 256  # of a colour scale
+
+
+class UnitMap:
+    """A figure of Bokeh, ``figure``, of two columns of a state's table.
+
+    Args:
+        brushed: is called with the shape that was drawn, or None when it was cleared.
+    """
+
+    def __init__(self, state: State, view: View, brushed: Callable[[Brush | None], None]):
+        self._state, self._view, self._brushed = state, view, brushed
+        units = state.table.units
+        self._x, self._y = units[view.x].to_numpy(float), units[view.y].to_numpy(float)
+        self._limits = limits_of(units, view)
+        (left, right), (low, high) = self._limits
+        self.figure = figure(
+            title=view.name,
+            x_range=Range1d(start=left, end=right),
+            y_range=Range1d(start=high, end=low) if view.y_down else Range1d(start=low, end=high),
+            x_axis_label=view.x_label,
+            y_axis_label=view.y_label,
+            tools=[BoxSelectTool(), LassoSelectTool(continuous=False), ResetTool()],
+            sizing_mode="stretch_width",
+            height=380,
+            min_width=280,
+        )
+        self.figure.toolbar.logo = None
+        self.figure.grid.visible = False
+        self._source = ColumnDataSource({"image": [np.zeros(SHAPE, np.uint32)]})
+        self.figure.image_rgba("image", x=left, y=low, dw=right - left, dh=high - low, source=self._source)
+        if view.edges:
+            self.figure.line([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color=REFERENCE, line_dash="dashed")
+        self._mapper, self._color = LinearColorMapper(palette=_palette(state.colors())), None
+        self._bar = ColorBar(color_mapper=self._mapper, width=10, title="")
+        self.figure.add_layout(self._bar, "right")
+        self.figure.on_event(SelectionGeometry, self._drawn)
+        self.figure.on_event(Reset, lambda event: self._brushed(None))
+        self.draw(state.chosen())
+
+    def draw(self, chosen: np.ndarray) -> None:
+        """Show which units are chosen, in the colours of the state."""
+        colors = self._state.colors()
+        image = raster(self._x, self._y, colors, chosen, self._limits, SHAPE)
+        self._source.data = {"image": [image.view(np.uint32).reshape(SHAPE)]}
+        if self._color != self._state.color:  # a palette takes longer than the image
+            self._color, (low, high) = self._state.color, colors.limits
+            self._bar.visible = not colors.kinds
+            self._mapper.update(palette=_palette(colors), low=low, high=high)
+
+    def _drawn(self, event: Any) -> None:
+        shape, x, y = event.geometry, self._view.x, self._view.y
+        if not event.final:
+            return
+        if shape["type"] == "rect":
+            across, up = sorted((shape["x0"], shape["x1"])), sorted((shape["y0"], shape["y1"]))
+            self._brushed(box(x, y, *across, *up))
+        elif shape["type"] == "poly" and len(shape["x"]) > 2:
+            self._brushed(Brush(x, y, tuple(zip(map(float, shape["x"]), map(float, shape["y"]), strict=True))))
+
+
+def _palette(colors: Colors) -> list[str]:
+    if colors.kinds:
+        return [to_hex(color_map(colors)(kind)) for kind in range(len(colors.kinds))]
+    return [to_hex(color_map(colors)(step / (STEPS - 1))) for step in range(STEPS)]

@@ -1,0 +1,103 @@
+"""What somebody looks at: it belongs to no page, so that it survives a reload and is tested without a browser."""
+
+import numpy as np
+
+from fnn_jax.explorer.drawing import map_file
+from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
+from fnn_jax.explorer.tables import UnitTable
+from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, views_of
+
+MOST_KINDS = 20  # of a column that can be a colour or a filter
+FIRST = ("brain_area", "field", "scan", "session", "cc_abs", "cc_max", "gOSI", "OSI", "DSI", "pref_ori", "unit_z")
+FIRST_FILTERS, FIRST_VIEWS = 5, 2
+
+
+class State:
+    """A table, its maps, what they are coloured by, and which units are chosen.
+
+    Attributes:
+        table: what is explored; it does not change.
+        views: maps that the table has the columns for, by name.
+        columns: names of columns that can be a colour or a filter, the usual ones first.
+        color, shown, filtered, selection: what was chosen last: a column, names of two maps, columns that have a
+            filter, units.
+    """
+
+    def __init__(self, table: UnitTable):
+        self.table = table
+        self.views = {view.name: view for view in views_of(table.units)}
+        usable = [name for name in table.units if self._is_usable(name)]
+        self.columns = [name for name in FIRST if name in usable] + [name for name in usable if name not in FIRST]
+        self.color = self.columns[0] if self.columns else None
+        self.shown = self._first_views()
+        self.filtered = self.columns[:FIRST_FILTERS]
+        self.selection = Selection()
+        self._colors: dict[str, Colors] = {}
+
+    def _is_usable(self, name: str) -> bool:
+        count = self.table.units[name].nunique()
+        return count > 1 and (count <= MOST_KINDS or not is_kind(self.table.units[name]))
+
+    def _first_views(self) -> list[str]:
+        """The first map of the cortex and the first of visual space, or what there is."""
+        last = [name for name, view in self.views.items() if view.edges]
+        return list(dict.fromkeys([*list(self.views)[:1], *last[:1], *self.views]))[:FIRST_VIEWS]
+
+    def colors(self) -> Colors:
+        """How the column ``color`` is shown; computed once for each."""
+        if self.color is None:
+            return Colors(np.zeros(len(self.table.units)), ("unit",), (0, 1), False)
+        if self.color not in self._colors:
+            self._colors[self.color] = colors_of(self.table.units[self.color])
+        return self._colors[self.color]
+
+    def filter_by(self, name: str, value: tuple | list | None) -> None:
+        """Two numbers: a range, both ends included. A list: values of a column of kinds. None: no filter."""
+        ranges = {key: each for key, each in self.selection.ranges.items() if key != name}
+        kinds = {key: each for key, each in self.selection.kinds.items() if key != name}
+        if isinstance(value, tuple):
+            ranges[name] = value
+        elif value:
+            kinds[name] = value
+        self.selection = self.selection._replace(ranges=ranges, kinds=kinds)
+
+    def brush(self, brush: Brush | None) -> None:
+        """Only the units in a shape on a map; None: all of them again."""
+        self.selection = self.selection._replace(brush=brush)
+
+    def clear(self) -> None:
+        """All units again."""
+        self.selection = Selection()
+
+    def extent(self, name: str) -> tuple[float, float]:
+        """Least and greatest finite value of a column."""
+        values = self.table.units[name].to_numpy(float)
+        values = values[np.isfinite(values)]
+        return float(values.min()), float(values.max())
+
+    def chosen(self) -> np.ndarray:
+        """A truth value for each unit."""
+        return chosen(self.table.units, self.selection)
+
+    def csv(self) -> bytes:
+        """The rows of the chosen units."""
+        return self.table.units[self.chosen()].to_csv(index=False).encode()
+
+    def picture(self, kind: str) -> bytes:
+        """The maps that are shown as a file, ``kind``: png, svg or pdf.
+
+        Raises:
+            ValueError: there is no map.
+        """
+        views = self.maps()
+        if not views:
+            raise ValueError("There is no map to export: the table has no two columns of numbers.")
+        return map_file(self.table.units, views, self.colors(), self.chosen(), self.color or "", kind)
+
+    def maps(self) -> list[View]:
+        """The maps that are shown."""
+        return [self.views[name] for name in dict.fromkeys(self.shown)]
+
+    def code(self) -> str:
+        """Lines of Python that make the table of the chosen units."""
+        return "\n".join(filter(None, [self.table.code, selection_code(self.selection)])) + "\n"

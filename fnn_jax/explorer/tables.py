@@ -1,0 +1,112 @@
+"""Where the table of units that is explored comes from: published tables, twins, results on disk."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from fnn_jax import microns
+from fnn_jax.common.checks import path as checked_path
+from fnn_jax.screen.store import open_screen
+from fnn_jax.twin.twin import Twin
+from fnn_jax.weights.units import flatten
+
+TABLES = ("units.parquet", "table.csv")  # of the folders that fnn-jax tune and fnn-jax synthesize write
+READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
+MEAN, SOURCE = "mean_response", "source"
+
+
+class UnitTable(NamedTuple):
+    """What is explored.
+
+    ``units``: a row for each unit, numbered from 0. ``title``: where they come from. ``code``: lines of Python that
+    make the same table, under the name ``units``.
+    """
+
+    units: pd.DataFrame
+    title: str
+    code: str
+
+
+def published_table(scans: Sequence[str] | None = None, directory: str | os.PathLike | None = None) -> UnitTable:
+    """The published units and those of their properties that are here; nothing is downloaded.
+
+    Args:
+        scans: names such as ``"8-5"``; default all.
+        directory: folder of ``microns.download``; default: see ``microns.scan``.
+
+    Raises:
+        ValueError: a scan that is not published. DownloadError: neither tables nor weights are here.
+    """
+    scans = None if scans is None else [microns.scan_name(scan) for scan in scans]
+    found = microns.units(scans, directory=directory, offline=True)
+    arguments = [repr(scans)] * (scans is not None) + [f"directory={str(directory)!r}"] * (directory is not None)
+    code = f"from fnn_jax import microns\n\nunits = microns.units({', '.join(arguments)}).reset_index()"
+    return UnitTable(found.reset_index(), f"the published mouse, {', '.join(scans) if scans else 'all scans'}", code)
+
+
+def twin_table(twins: Sequence[Twin], code: str) -> UnitTable:
+    """Units of twins, and where on the monitor each reads: ``monitor_x``, ``monitor_y_down``.
+
+    Args:
+        code: lines of Python that make the list ``twins``.
+    """
+    tables = [
+        flatten(pd.concat([twin.units, twin.readout_locations()], axis=1)).assign(scan=twin.name) for twin in twins
+    ]
+    names = ", ".join(twin.label or twin.name or "a twin" for twin in twins)
+    code += (
+        "\ntables = [pd.concat([twin.units, twin.readout_locations()], axis=1) for twin in twins]"
+        "\nunits = pd.concat([table.reset_index() for table in tables], ignore_index=True)"
+    )
+    return UnitTable(pd.concat(tables, ignore_index=True), names, code)
+
+
+def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
+    """Units of results on disk, one below the other; of several, the column ``source`` says which.
+
+    Args:
+        paths: folders of ``fnn-jax tune`` and ``fnn-jax synthesize``, ``.zarr`` of a screen, whose mean response to
+            all stimuli is the column ``mean_response``, or tables of one's own, ``.csv`` and ``.parquet``.
+
+    Raises:
+        FileNotFoundError: nothing is there. ValueError: it is something else. ScreenError: a damaged screen.
+    """
+    tables = [_read(checked_path("results", path).expanduser()) for path in paths]
+    found, codes = [table for table, _ in tables], [code for _, code in tables]
+    imports = "import pandas as pd\n" + "from fnn_jax.screen import open_screen\n" * any(
+        "open_screen" in c for c in codes
+    )
+    if len(found) == 1:
+        return UnitTable(found[0], str(paths[0]), f"{imports}\nunits = {codes[0]}")
+    named = [table.assign(**{SOURCE: str(path)}) for table, path in zip(found, paths, strict=True)]
+    rows = ",\n    ".join(f"{c}.assign({SOURCE}={str(path)!r})" for c, path in zip(codes, paths, strict=True))
+    code = f"{imports}\ntables = [\n    {rows},\n]\nunits = pd.concat(tables, ignore_index=True)"
+    return UnitTable(pd.concat(named, ignore_index=True), ", ".join(map(str, paths)), code)
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, str]:
+    """A table, and the expression that reads it."""
+    if path.suffix == ".zarr":
+        responses = open_screen(path, verify=False).responses
+        others = [dim for dim in responses.dims if dim != "unit"]
+        code = f"open_screen({str(path)!r}).responses.mean({others}).to_dataframe({MEAN!r}).reset_index(drop=True)"
+        return responses.mean(others).to_dataframe(MEAN).reset_index(drop=True), code
+    if path.is_dir():
+        below = [path / name for name in TABLES if (path / name).exists()]
+        if not below:
+            raise ValueError(
+                f"results has {str(path)!r}, a folder without {' or '.join(TABLES)}; expected one that fnn-jax tune or "
+                "fnn-jax synthesize wrote, or a .zarr of fnn-jax screen."
+            )
+        path = below[0]
+    if not path.exists():
+        raise FileNotFoundError(f"results has {str(path)!r}, where nothing is.")
+    if path.suffix not in READERS:
+        raise ValueError(f"results has {str(path)!r}; expected a folder of results, .zarr, {' or '.join(READERS)}.")
+    units = getattr(pd, READERS[path.suffix])(path)
+    if not len(units):
+        raise ValueError(f"results has {str(path)!r}, a table without rows; expected one with a row for each unit.")
+    return units.reset_index(drop=True), f"pd.{READERS[path.suffix]}({str(path)!r})"
