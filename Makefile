@@ -5,6 +5,7 @@
 # make faults      a thousand faults: damage, kills, full disks, two writers; prints the table of docs/reliability.md
 # make accelerators   what the compilers of GPUs and TPUs make of the programs; needs neither, but their plugins (400 MB)
 # make gpu         on a machine with a GPU: parity, times, and times beside the released package, in ten minutes
+# make docs        the documentation as a site in site/; warnings are errors
 # make wheel       source distribution and wheel in dist/
 PYTHON ?= python3
 VENV ?= .venv
@@ -44,6 +45,9 @@ gpu: $(VENV)/test.installed
 	$(INSTALL) 'jax[cuda13]'
 	$(VENV)/bin/python benchmarks/run.py --device
 
+docs: $(VENV)/test.installed
+	$(RUN) sphinx --fail-on-warning --keep-going --quiet -c docs . site
+
 wheel: $(VENV)/test.installed
 	$(RUN) build --no-isolation
 
@@ -64,4 +68,4 @@ $(VENV)/plugins.installed: $(VENV)/test.installed
 		|| echo "No plugins for GPUs and TPUs: what is compiled for them is left out."
 	touch $@
 
-.PHONY: demo check test test-slow faults accelerators gpu wheel
+.PHONY: demo check test test-slow faults accelerators gpu docs wheel

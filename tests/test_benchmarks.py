@@ -12,12 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from traced import equations
 
 from fnn_jax import NetworkConfig
+from fnn_jax.model.formulation import formulated
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))  # the scripts import what lies beside them
 import accelerators  # noqa: E402
+import counting  # noqa: E402
 import device  # noqa: E402
 import operations  # noqa: E402
 import programs  # noqa: E402
@@ -25,7 +28,7 @@ import report  # noqa: E402
 import run  # noqa: E402
 import turns  # noqa: E402
 
-SHARED = "machine memory operations options plugins programs report sides table turns".split()  # no scripts
+SHARED = "counting machine memory operations options plugins programs report sides table turns".split()  # no scripts
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 
 # GFLOP a frame, from the architecture's shapes, by hand.
@@ -147,16 +150,16 @@ ENTRY %main (a: f32[8,100], b: bf16[100,100]) -> f32[8,100] {
 
 
 def test_kernels_bytes_and_collectives_are_counted():
-    found = accelerators.counted(SimpleNamespace(as_text=lambda: COMPILED), "cuda")
+    found = counting.counted(SimpleNamespace(as_text=lambda: COMPILED), "cuda")
     row, product, sum_ = 400, 3200 + 20000 + 3200, 2 * 3200
     assert found.kernels == 2 + 8 * 2
     assert found.bytes == product + sum_ + 8 * (2 * row + 2 * row)  # a slice is read alone, and written in place
     assert found.collectives == {"all-reduce": 1}
     assert found.largest[0][:2] == (product, "__cublas$gemm")
     h100 = accelerators.DEVICES["h100"]
-    by_bytes = accelerators.modelled_s(found, 0.0, h100, "float32")
+    by_bytes = accelerators.modelled_s(found, 0.0, h100, "predict", "float32")
     assert by_bytes == pytest.approx(2.3 * (found.bytes / 3.35e12 + 18 * 2.5e-6))
-    assert accelerators.modelled_s(found, 67e12, h100, "float32") == pytest.approx(2.3 * (1 + 18 * 2.5e-6))
+    assert accelerators.modelled_s(found, 67e12, h100, "predict", "float32") == pytest.approx(2.3 * (1 + 18 * 2.5e-6))
 
 
 def test_rows_of_accelerators_are_written():
@@ -185,6 +188,19 @@ def test_programs_can_be_traced(name):
     program = programs.PROGRAMS[name](NetworkConfig.tiny(5), "float32")
     assert len(program.arguments) == len(program.axes)
     jax.eval_shape(program.function, *program.arguments)
+
+
+def test_targets_side_by_side_share_the_weights():
+    """A condition that is mapped over targets would give each its own: convolutions in so many groups."""
+
+    def kernels(targets):
+        program = programs.synthesis_step(NetworkConfig.tiny(5), "float32", frames=4, targets=targets)
+        with formulated("gpu"):
+            traced = jax.make_jaxpr(program.function)(*program.arguments)
+        found = [e.invars[1].aval.shape for e in equations(traced.jaxpr) if e.primitive.name == "conv_general_dilated"]
+        return sorted(found)
+
+    assert kernels(2) == kernels(3) != []
 
 
 def test_a_program_is_timed(tmp_path):

@@ -73,7 +73,7 @@ def test_demo(tmp_path, capsys):
     assert cli.main(["demo", "-o", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert shown.count(RANDOM) == 3  # when it is written, when it is loaded, and with the results
-    assert "Next: the real weights" in shown
+    assert f"fnn-jax predict VIDEO --directory {tmp_path / 'out' / 'random_weights'}" in shown
     results = np.load(tmp_path / "out" / "responses.npz")
     assert str(results["label"]) == RANDOM
     for name in ("black_gray_white", "photograph"):
@@ -175,5 +175,29 @@ def test_screen(reader, twin, capsys):
         (["weights", *options], "weights"),
     ):
         assert cli.main(["screen", *arguments]) == 1, arguments
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error, error
+
+
+def test_screen_of_features(reader, twin, capsys):
+    options = ["--directory", "weights", "--reduce", "mean", "--features", "core", "recurrent.*_gate"]
+    assert cli.main(["screen", "a.npy", *options, "-o", "both.zarr"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "mean responses per frame (stimulus 1, unit 7) in both.zarr" in shown and "core (stimulus 1, stream 2" in shown
+    )
+    assert cli.main(["screen", "a.npy", *options, "--only-features", "-o", "inside.zarr"]) == 0
+    inside = open_screen("inside.zarr")
+    expected = twin.features(np.load("a.npy"), ["core"])["core"].mean(0)
+    np.testing.assert_allclose(inside.core[0], expected, rtol=1e-4, atol=1e-5)
+    assert (
+        "responses" not in inside
+        and inside["recurrent.input_gate"].shape == open_screen("both.zarr")["recurrent.input_gate"].shape
+    )
+    for wrong, message in (
+        (["--features", "recurrent.hiden"], "features has unknown names ['recurrent.hiden']"),
+        (["--only-features"], "--only-features is given without --features"),
+    ):
+        assert cli.main(["screen", "a.npy", "--directory", "weights", *wrong, "-o", "x.zarr"]) == 1
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error, error

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
 PROSE = re.sub(r"```.*?```", "", GUIDE, flags=re.DOTALL)
 NAMES = sorted(set(re.findall(r"`([^`\n]+)`", PROSE)))
-MADE = {".venv", "dist/"}  # by make
+MADE = {".venv", "dist/", "site/"}  # by make
 PATHS = [n for n in NAMES if re.fullmatch(r"[\w.*-]+(/[\w.*-]*)+|[\w-]*\.\w+|Makefile", n) and n not in MADE]
 DOTTED = [name for name in NAMES if re.fullmatch(r"(fnn_jax|convert)(\.\w+)+", name)]
 YAML = sorted(

@@ -8,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -467,6 +468,13 @@ def test_a_renamed_scan_is_refused(store):
     shutil.copytree(store.directory / "scans" / "8-5", store.directory / "scans" / "9-3")
     with pytest.raises(CheckpointError, match="9-3 holds the scan 8-5: the folder was renamed or copied"):
         store.load("9-3")
+
+
+def test_types_that_files_do_not_know_are_refused(tmp_path):
+    weights = np.ones(3, jnp.bfloat16)
+    with pytest.raises(ValueError, match=r"parameters\['c.d'\] are of type bfloat16; expected a type of NumPy's own"):
+        checkpoint.save(tmp_path / "narrow", {"a": np.ones(2), "c.d": weights}, {})
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_changed_array_or_record_is_noticed(tmp_path, monkeypatch):

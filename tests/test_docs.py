@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -10,7 +12,7 @@ import reader
 import reference
 from tolerances import TOLERANCES
 
-from fnn_jax import NetworkConfig
+from fnn_jax import NetworkConfig, stimuli
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
@@ -62,6 +64,27 @@ def test_links_lead_somewhere(page):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--fail-on-warning",
+        "--keep-going",
+        "--quiet",
+        "-c",
+        "docs",
+        ".",
+        tmp_path,
+    ]
+    done = subprocess.run([*command, "-d", tmp_path / "doctrees"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "docs/index.html" in (tmp_path / "index.html").read_text()
+    names = (tmp_path / "docs" / "api" / "fnn_jax.html").read_text()
+    assert "Responses of all units to a video" in names and "Alias for field" not in names
+
+
 def test_every_public_name_is_in_the_reference():
     """And none that does not exist; with the docstrings of today."""
     assert reference.PAGE.read_text() == reference.page(), "run python tests/reference.py"
@@ -81,3 +104,13 @@ def test_every_tolerance_has_room_and_a_measurement():
     for name, tolerance in TOLERANCES.items():
         assert tolerance.measured <= tolerance.allowed, name
         assert tolerance.measured > 0 or tolerance.allowed == 0, f"{name} was not measured"
+
+
+def test_the_gallery_shows_every_stimulus():
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    helpers = {"gaussian_mask", "grid_positions", "one_after_another"}
+    functions = {name: getattr(stimuli, name) for name in set(stimuli.__all__) - helpers}
+    shown = [name for name, thing in functions.items() if "display" in getattr(thing, "__annotations__", {})]
+    assert len(shown) > 15 and not [name for name in shown if f"stimuli.{name}(" not in page]
+    for name in re.findall(r"figures/gallery/(\w+)\.webp", page):
+        assert re.search(rf"^{name} = ", page, re.MULTILINE), name

@@ -76,9 +76,14 @@ INPUTS = {
 }
 # No names at all are no features, so only names that are wrong.
 NAMES = st.lists(words("core", "readout"), min_size=1, max_size=3) | TEXTS | NONE | st.integers() | st.just(Odd())
+OUTPUT = {"output": words("numpy", "jax")}
+CHANGES = (JUNK | TEXTS | st.integers() | BOOLEANS | NO_SCALARS).filter(
+    lambda value: not isinstance(value, dict) or value
+)
+CHANGES |= st.sampled_from([{"core": 1}, {"core": None}, {1: abs}, {"corre": abs}, {"recurrent.*": abs}, {"": abs}])
 METHODS = {
-    "predict": INPUTS | RUN | CHUNKS | {"progress": booleans(none=True)},
-    "features": INPUTS | RUN | CHUNKS | {"progress": booleans(none=True), "names": NAMES},
+    "predict": INPUTS | RUN | CHUNKS | OUTPUT | {"progress": booleans(none=True), "interventions": CHANGES},
+    "features": INPUTS | RUN | CHUNKS | OUTPUT | {"progress": booleans(none=True), "names": NAMES},
     "chunks": INPUTS | RUN | CHUNKS | {"names": NAMES},
     "rollout": INPUTS | RUN | {"key": JUNK | TEXTS | BOOLEANS | st.integers() | NO_SCALARS},
     "init_state": {"batch": integers()},
@@ -89,6 +94,7 @@ METHODS = {
         "modulation": no_trace((2,), (1, 2)),
         "periphery": RUN["periphery"],
         "stream": RUN["stream"],
+        "output": OUTPUT["output"],
     },
 }
 VALID = {"features": {"names": ["core"]}, "step": {"frame": VIDEO[0]}, "init_state": {}}
@@ -141,6 +147,9 @@ SCREEN = RUN | {
     | st.integers()
     | st.floats()
     | st.sampled_from([(3, 3), (-1, 2), [(0, 1), (2, 1)], (0.0, 1.0), [(0, 2), (1,)]]),
+    "features": st.lists(words("core", "readout"), min_size=1, max_size=3) | TEXTS | st.integers() | st.just(Odd()),
+    "responses": booleans(),
+    "interventions": CHANGES,
     "batch_size": integers(none=True),
     "chunk_frames": integers(none=True),
     "devices": JUNK | TEXTS | NO_SCALARS | st.integers() | st.just([jax.devices()[0]] * 2),
@@ -215,6 +224,7 @@ SYNTHESIS = {
     "tolerance": floats(0, none=True),
     "periphery": RUN["periphery"],
     "precision": RUN["precision"],
+    "interventions": CHANGES,
     "remat": booleans(none=True),
     "batch_size": integers(none=True),
     "devices": SCREEN["devices"],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import arrays, write_recording
+from signals import session, write_signals
 from wrong import NO_WORDS
 
 from fnn_jax import Twin, cli
@@ -45,6 +46,8 @@ def files(twin, tmp_path_factory):
         for kind, array in arrays(units=7).items():
             (folder / "evaluation_data" / kind / "video").mkdir(parents=True, exist_ok=True)
             np.save(folder / "evaluation_data" / kind / "video" / f"repeat{number}.npy", array)
+    write_signals(session()[0], folder / "signals")
+    np.savez(folder / "responses.npz", clip=np.zeros((3, 7), np.float32))
     (folder / "config.toml").write_text('[data]\ntraining = "training_data"\n[start]\ndirectory = "weights"\n')
     return folder
 
@@ -115,6 +118,7 @@ VERBS = {
             "--fit": WORDS,
             "--reduce": WORDS,
             "--intervals": TEXTS | st.sampled_from(["--", "3", "a:b", "5:2", "0:0", "-1:2", "0:99", "1:2:3"]),
+            "--features": TEXTS | st.just("recurrent.hiden"),
             "--batch-size": COUNTS,
             "--errors": WORDS,
         },
@@ -184,8 +188,36 @@ VERBS = {
     "info": ([], {"": PATHS}),
     "verify": (["{weights}"], {"--weights": WORDS}),
     "convert": (["{weights}", "{out}"], {"--scans": TEXTS, "--name": TEXTS, "--weights": WORDS}),
-    "export": (["{weights}", "{out}.pt"], {"--scan": TEXTS, "--weights": WORDS}),
+    "export": (
+        ["{weights}", "{out}.onnx", "--format", "onnx"],
+        {
+            "--scan": TEXTS,
+            "--weights": WORDS,
+            "--format": WORDS,
+            "--units": UNITS,
+            "--frames": COUNTS,
+            "--periphery": WORDS,
+            "--external-mb": ABOVE_0,
+        },
+    ),
     "data check": (["{training}"], {"--window-frames": COUNTS}),
+    "data from-arrays": (
+        ["{signals}", "-o", "{out}", "--size", "18", "32"],
+        {
+            "--absent": WORDS,
+            "--size": COUNTS,
+            "--fit": WORDS,
+            "--response-lag-s": NO_NUMBERS,
+            "--negative": WORDS,
+            "--validation": NO_NUMBERS | st.sampled_from(["-0.1", "1"]),
+            "--repeated": TEXTS,
+            "--seed": FROM_0,
+        },
+    ),
+    "data to-nwb": (
+        ["{responses}", "-o", "{out}.nwb"],
+        {"-o": PATHS, "--session-start": TEXTS, "--sex": WORDS},
+    ),
     "data make-example": (
         ["{out}"],
         {"--num-units": COUNTS, "--trials": COUNTS, "--seconds": ABOVE_0 | st.just("1e300"), "--seed": FROM_0},
@@ -200,6 +232,8 @@ def filled_in(arguments, files, tmp_path):
         "config": files / "config.toml",
         "training": files / "training_data",
         "evaluation": files / "evaluation_data",
+        "signals": files / "signals",
+        "responses": files / "responses.npz",
         "out": tmp_path / "out",
     }
     return [argument.format(**names) for argument in arguments]

@@ -163,7 +163,13 @@ def test_synthesis(name):
 
 
 def test_everything_of_synthesis_is_drawn():
-    others = {"synthesize", "log_excitation", "mean_excitation", "inhibition"}
+    others = {
+        "synthesize",
+        "influence",
+        "log_excitation",
+        "mean_excitation",
+        "inhibition",
+    }  # they make nothing, or alike
     assert MAKERS.keys() == {name for name in synthesis.__all__ if name.islower()} - others
 
 
@@ -288,6 +294,51 @@ def test_protocol(make, table):
     make()
     for argument, strategy in table.items():
         check(make, argument, strategy)
+
+
+BY_HAND = {
+    "objective": (
+        synthesis.Objective,
+        {"loss": print},
+        MAKERS["custom"] | {"check": NO_FUNCTIONS.filter(lambda value: value is not None)},
+    ),
+    "parameterisation": (
+        synthesis.Parameterisation,
+        INNER._asdict(),
+        {name: NO_FUNCTIONS for name in ("init", "frames")}
+        | {name: NO_FUNCTIONS.filter(lambda value: value is not None) for name in ("pixels", "project")},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BY_HAND)
+def test_put_together_by_hand(twin, monkeypatch, what):
+    monkeypatch.setattr("fnn_jax.synthesis.optimisation.Problem", measure)
+    kind, right, table = BY_HAND[what]
+
+    def synthesize(**wrong):
+        synthesis.synthesize(twin, [1], num_frames=3, burn_in=1, **{what: kind(**{**right, **wrong})})
+
+    for argument, strategy in table.items():
+        check(synthesize, argument, strategy)
+
+
+RUN = {
+    "twins": NO_OBJECTS,
+    "perspectives": NO_OBJECTS.filter(lambda v: v is not None),
+    "batch_size": integers(none=True),
+}
+
+
+@pytest.mark.parametrize("argument", RUN)
+def test_protocol_run(twin, monkeypatch, argument):
+    monkeypatch.setattr("fnn_jax.screen.screen.Predictor", measure)
+    shown = Protocol("own", stimuli.Display.of(twin), [lambda: small_movie(twin)], measure)
+    check(lambda **wrong: shown.run(**{"twins": twin, "progress": False, **wrong}), argument, RUN[argument])
+
+
+def small_movie(twin):
+    return stimuli.gratings(stimuli.Display.of(twin), directions=[0], spatial_frequencies=[0.01], on_s=0.1)
 
 
 def shown(parameterisation):

@@ -132,41 +132,13 @@ def test_runtime_dependencies_are_light():
     assert names == allowed
 
 
-def test_the_picture_of_the_architecture_is_that_of_the_code():
-    """Its arrows are the imports between the wings, less what follows from others."""
-    imports = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        wing, *inner = path.relative_to(PACKAGE).parts
-        if wing == "convert" or (not inner and wing != "demo.py"):
-            continue
-        tree = ast.parse(path.read_text())
-        # What type checkers alone import is nothing that code needs.
-        tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom) or not f"{node.module}.".startswith("fnn_jax."):
-                continue
-            names = [node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names]
-            others = {name for name in names if (PACKAGE / name).is_dir() or name == "demo"}
-            imports.setdefault(wing.removesuffix(".py"), set()).update(
-                others - {wing.removesuffix(".py"), "convert", "version"}
-            )
-
-    def below(wing):
-        return {wing}.union(*(below(other) for other in imports.get(wing, ())))
-
-    needed = {
-        (wing, other)
-        for wing, others in imports.items()
-        for other in others
-        if not any(other in below(between) for between in others - {other})
-    }
-    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
-    drawn = {
-        (start, end)
-        for start, ends in re.findall(r"^  (\w+) --> ([\w& ]+)$", page, re.MULTILINE)
-        for end in ends.split(" & ")
-    }
-    assert drawn - {("convert", "weights")} == needed
+def test_the_map_of_the_architecture_is_that_of_the_code():
+    """Its rows are the layers that import-linter holds the code to."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layers = [set(layer.split(" | ")) - {"version"} for layer in contract["layers"]]
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\|.*\|$", page.split("| layer | folders |")[1].split("\n\n")[0], re.MULTILINE)[1:]
+    assert [set(re.findall(r"`(\w+)`", row)) & set.union(*layers) for row in rows] == layers
 
 
 def test_the_oldest_versions_are_the_lower_bounds():

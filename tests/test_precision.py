@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_network import as_pixels, every_connection, make_inputs, operations
+from test_network import as_pixels, every_connection, make_inputs
+from traced import equations
 
 from fnn_jax.model import convolution, numerics
 from fnn_jax.model.formulation import formulated
@@ -50,7 +51,7 @@ def one_core(network):
 def products(function, *arguments):
     """Types of the operands, type of the result, and precision of every product of a program."""
     found = []
-    for equation in operations(jax.make_jaxpr(function)(*arguments).jaxpr):
+    for equation in equations(jax.make_jaxpr(function)(*arguments).jaxpr):
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
             precision = equation.params["precision"]
             (precision,) = set(precision) if isinstance(precision, tuple) else {precision}

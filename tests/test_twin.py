@@ -16,7 +16,7 @@ from disturbed import small
 
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
-from fnn_jax.model.network import CHUNK_FRAMES, chunk_length
+from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
 from fnn_jax.twin import rollout, sizes, threads
 from fnn_jax.twin import twin as twin_module
 from fnn_jax.twin.inputs import CheckedInputs
@@ -299,7 +299,7 @@ def test_sizes_come_from_the_memory_at_hand():
     assert (
         sizes.chunk_frames(config, device("gpu", 80), 1) == 32 and sizes.chunk_frames(config, device("gpu", 4), 64) == 8
     )
-    # 32 targets of 30 frames take 42 GB, in chunks of 15: rollouts choose these.
+    # 32 targets of 30 frames take 34 GB, in chunks of 15: rollouts choose these.
     assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=True) == 32
     assert sizes.gradient_batch(config, device("gpu", 80), 30, remat=False) == 16
     assert sizes.gradient_batch(config, device("gpu", 80), 8, remat=True) == 64
