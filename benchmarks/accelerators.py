@@ -18,6 +18,7 @@ import os
 import time
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
@@ -136,7 +137,7 @@ def compiled(program, device: Device, count: int = 1):
     arguments = [placed(tree, axis) for tree, axis in zip(program.arguments, program.axes, strict=True)]
     options = {"xla_gpu_autotune_level": 0} if device.platform == "cuda" else None
     start = time.perf_counter()
-    with formulated(for_platform(device.platform)):
+    with formulated(for_platform(device.platform)), mock.patch("jax.device_count", return_value=count):
         lowered = jax.jit(program.function).lower(*arguments)
     begun = time.perf_counter()
     try:

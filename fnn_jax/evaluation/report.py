@@ -34,7 +34,7 @@ def write(evaluation: "Evaluation", folder: Path, title: str, remarks: Sequence[
             __version__,
             **settings,
             weights=evaluation.settings.get("provenance"),
-            weights_sha256=evaluation.settings["fingerprint"],
+            weights_sha256=evaluation.settings.get("fingerprint"),
         ),
     ]
     return page.write_page(folder / page.REPORT, title, parts)

@@ -46,7 +46,12 @@ def _read_at_once(flat, index, corner_weights, weights):
 
 
 def _in_order(array):
-    """An array whose last axis is the one along memory."""
+    """An array whose last axis is the one along memory, where each device has its own part of a program, or is alone.
+
+    A constraint of layout cannot be cut by XLA: under plain sharding each device would ask the others for all of it.
+    """
+    if jax.device_count() > 1 and not jax.sharding.get_abstract_mesh().are_all_axes_manual:
+        return array
     return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
 
 
