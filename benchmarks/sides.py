@@ -38,12 +38,12 @@ class Ours:
 
         @jax.jit
         @jax.grad
-        def compute(pixels):
+        def compute(pixels, network):
             rest = np.zeros((len(pixels), 1, 2), np.float32)
             _, output = network.rollout(network.init_state(1), Inputs(pixels[:, None], rest, rest))
             return output.responses[..., UNIT].sum()
 
-        return lambda pixels: np.asarray(compute(pixels))
+        return lambda pixels: np.asarray(compute(pixels, network))
 
     def state_dict(self):
         """The weights, as the released package names them."""
