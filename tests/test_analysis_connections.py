@@ -119,6 +119,7 @@ def test_one_that_is_like_many_is_not_like_its_partners():
     assert found.tests.p[0] > 0.05
 
 
+@pytest.mark.slow
 def test_false_positives_are_as_many_as_they_should_be():
     """Of 100 populations: of the test of partners; and of the intervals, which hold 0 as often as they say, nearly."""
     low = outside = 0

@@ -106,6 +106,7 @@ def test_unknown_units_are_left_out(random):
     assert found.left_out == 3 and found.num_units == 57 and found.rho == pytest.approx(same.rho)
 
 
+@pytest.mark.slow
 def test_false_positives_are_as_many_as_they_should_be():
     """Of 200 data sets without structure. Where pairs count as independent, there are many more."""
     low = of_pairs = 0

@@ -91,7 +91,7 @@ def built(given, path, stimulus):
     return nwb_files.write(file, path)
 
 
-@pytest.mark.parametrize("by_images", [False, True])
+@pytest.mark.parametrize("by_images", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_stimuli_by_index(given, expected, tmp_path, by_images):
     file = built(given, tmp_path / "session.nwb", lambda file: nwb_files.indexed(file, given, by_images))
     same(expected, from_nwb([file], tmp_path / "out", **OPTIONS))

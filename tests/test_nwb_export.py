@@ -61,6 +61,7 @@ def test_responses_of_predict(tmp_path):
     assert not critical(path)
 
 
+@pytest.mark.slow
 def test_screens(twin, videos, tmp_path, capsys):
     stored = tmp_path / "screen.zarr"
     dataset = Screen(twin, batch_size=3)(videos, stored)

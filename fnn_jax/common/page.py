@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import os
 import platform
 import shlex
@@ -19,6 +20,8 @@ from fnn_jax.common.files import whole_file
 
 REPORT = "report.html"
 MOST_ROWS = 500  # of a table: with 10,000 units a page stays small, and a browser quick
+MOST_BYTES = 8_000_000  # of videos and their figures: a page can be sent by mail
+QUALITY = 60  # of videos, 0 to 100: noise without loss would be ten times as large
 TYPES = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 # Text on its background has a contrast of 4.5 or more (WCAG AA), in light and dark.
 STYLE = """\
@@ -30,6 +33,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; p
   background: var(--paper) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2rem }
 .scroll { overflow-x: auto } figure { margin: 1rem 0 } figure img { max-width: 100%; height: auto; background: #fff }
+figure.video img { width: 24rem; image-rendering: pixelated }
 figcaption, caption { color: var(--other); text-align: left; font-size: 0.9rem }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 0.85rem; font-variant-numeric: tabular-nums }
 td, th { padding: 0.2rem 0.7rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
@@ -103,6 +107,17 @@ def picture(path: str | os.PathLike, description: str) -> str:
     return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
+def video(frames: np.ndarray, description: str) -> str:
+    """Frames, uint8 ``[T, H, W]`` at 30 Hz, as a picture that moves without end; the first frame alone where the
+    reader's system asks for less motion.
+    """
+    text, still, moving = html.escape(description, quote=True), _webp(frames[:1]), _webp(frames)
+    return (
+        f'<figure class="video"><picture><source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
+        f'<img alt="{text}" src="{moving}"></picture><figcaption>{text}</figcaption></figure>'
+    )
+
+
 def facts(values: Mapping[str, Any]) -> str:
     """Names and what they are, a row each."""
     rows = "".join(
@@ -142,6 +157,18 @@ def provenance(fnn_jax: str, **others: Any) -> str:
             "this page was written": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         }
     )
+
+
+def _webp(frames: np.ndarray) -> str:
+    from PIL import Image
+
+    images = [Image.fromarray(frame) for frame in frames]
+    durations = [(33, 33, 34)[i % 3] for i in range(len(images))]
+    file = io.BytesIO()
+    images[0].save(
+        file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=QUALITY, method=2
+    )
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _column(name: str, unit: str | None) -> str:
