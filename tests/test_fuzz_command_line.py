@@ -104,6 +104,7 @@ RUN = {
     "--perspectives": PATHS,
     "--modulations": PATHS,
 }
+NWB = "data from-nwb"
 # Of each verb a command line that would work, and its options with what is wrong for them.
 VERBS = {
     "predict": (
@@ -185,6 +186,7 @@ VERBS = {
         {"--directory": PATHS, "--scan": TEXTS, "--weights": WORDS, "-o": st.sampled_from(["", "a\0b"])},
     ),
     "download": (["--offline"], {"--weights": WORDS, "--scans": TEXTS, "--properties": WORDS, "--directory": PATHS}),
+    "download --example-recording": (["--offline", "--directory", "{out}"], {"--directory": PATHS, "--weights": WORDS}),
     "info": ([], {"": PATHS}),
     "verify": (["{weights}"], {"--weights": WORDS}),
     "convert": (["{weights}", "{out}"], {"--scans": TEXTS, "--name": TEXTS, "--weights": WORDS}),
@@ -214,6 +216,20 @@ VERBS = {
             "--seed": FROM_0,
         },
     ),
+    NWB: (
+        ["{session}", "-o", "{out}", "--size", "18", "32"],
+        {
+            "--mapping": PATHS,
+            "--absent": WORDS,
+            "--size": COUNTS,
+            "--fit": WORDS,
+            "--response-lag-s": NO_NUMBERS,
+            "--negative": WORDS,
+            "--validation": NO_NUMBERS | st.sampled_from(["-0.1", "1"]),
+            "--repeated": TEXTS,
+            "--seed": FROM_0,
+        },
+    ),
     "data to-nwb": (
         ["{responses}", "-o", "{out}.nwb"],
         {"-o": PATHS, "--session-start": TEXTS, "--sex": WORDS},
@@ -233,6 +249,7 @@ def filled_in(arguments, files, tmp_path):
         "training": files / "training_data",
         "evaluation": files / "evaluation_data",
         "signals": files / "signals",
+        "session": files / "session.nwb",
         "responses": files / "responses.npz",
         "out": tmp_path / "out",
     }
@@ -240,8 +257,21 @@ def filled_in(arguments, files, tmp_path):
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != NWB])
 def test_options(verb, files, tmp_path, capsys, monkeypatch):
+    check_options(verb, files, tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_is_computed")
+def test_options_of_nwb(files, tmp_path, capsys, monkeypatch):
+    """Each reads the file anew."""
+    nwb_files = pytest.importorskip("nwb_files", reason="pynwb is not installed: it is part of the extra 'nwb'")
+    nwb_files.write(nwb_files.full(session()[0]), files / "session.nwb")
+    check_options(NWB, files, tmp_path, capsys, monkeypatch)
+
+
+def check_options(verb, files, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments, options = VERBS[verb]
     arguments = [*verb.split(), *filled_in(arguments, files, tmp_path)]
