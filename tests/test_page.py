@@ -1,5 +1,7 @@
 """Reports: one file, nothing from elsewhere, bounded, whole or not at all, and what is in them is escaped."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
@@ -22,7 +24,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -39,6 +41,7 @@ def test_a_page_is_one_file_that_needs_nothing(tmp_path):
         page.paragraph("a < b"),
         page.picture(tmp_path / "a.png", 'a "figure"'),
         page.picture(tmp_path / "b.gif", "a video"),
+        page.video(np.arange(36, dtype=np.uint8).reshape(3, 3, 4), "another"),
         page.table(frame, "Units", "units.csv", {"size": "deg"}),
         page.provenance("0.1", weights="w"),
     ]
@@ -47,9 +50,13 @@ def test_a_page_is_one_file_that_needs_nothing(tmp_path):
     tags = Tags(text).found
     assert ("html", {"lang": "en"}) in tags and "<b>" not in text and "R &amp; D" in text and "a &lt; b" in text
     images = [attributes for tag, attributes in tags if tag == "img"]
-    assert [image["alt"] for image in images] == ['a "figure"', "a video"]
+    assert [image["alt"] for image in images] == ['a "figure"', "a video", "another"]
     assert images[1]["src"].startswith("data:image/gif;base64,")
-    assert not [a for _, a in tags for name in ("src", "href") if not a.get(name, "data:").startswith("data:")]
+    assert not [
+        a for _, a in tags for name in ("src", "srcset", "href") if not a.get(name, "data:").startswith("data:")
+    ]
+    with Image.open(io.BytesIO(base64.b64decode(images[2]["src"].split(",")[1]))) as moving:
+        assert (moving.n_frames, moving.size) == (3, (4, 3))
     assert "http" not in text and "@import" not in text and "url(" not in text
     assert ">size (deg)</button>" in text and '<td data-value="nan"></td>' in text and ">12.35<" in text
     assert "2 of 2 rows; all are in units.csv" in text

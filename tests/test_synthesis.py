@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -524,6 +525,24 @@ def test_bad_input(twin):
             make()
 
 
+def test_a_report_shows_targets_until_it_is_long(tmp_path, monkeypatch):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 6, 8), np.uint8)
+    responses, losses = np.ones((3, 2, 2, 1, 1)), np.ones((3, 5))
+    record = {"twin": "0-0 abc", "units": [4, [1, 2], 5], "frames": [4, 6, 8], "steps": 5, "versions": {"jax": "1"}}
+    last = (losses[:, -1], losses[:, -1], np.array(["after 5 steps"] * 3))
+    found = synthesis.Synthesis(frames, frames, responses, responses, losses, losses, *last, record=record)
+    written = synthesis.write_report(found, tmp_path / "out", figures=False, settings={"objective": "<excite>"})
+    assert {"table.csv", "4.gif", "1-2.gif", "5.gif"} < {path.name for path in written}
+    page = written[-1].read_text()
+    assert page.count("<h2>Target ") == 3 and "start_response (per frame)" in page and "&lt;excite&gt;" in page
+    assert "0-0: stimuli for 3 targets" in page and "the first of 2" in page and "so that this page" not in page
+    monkeypatch.setattr("fnn_jax.common.page.MOST_BYTES", 1)
+    page = synthesis.write_report(found, tmp_path / "out", figures=False)[-1].read_text()
+    assert page.count("<h2>Target ") == 1 and "1 of 3 targets are shown" in page
+    with pytest.raises(TypeError, match="found is 3; expected Synthesis"):
+        synthesis.write_report(3, tmp_path)
+
+
 @pytest.mark.slow
 def test_command(twin, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -548,15 +567,29 @@ def test_command(twin, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "start_response" in shown and "written to out" in shown
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    expected = {"result.npz", "synthesis.json", "table.csv", "4.mp4", "4.gif", "4.png", "1.mp4", "1.gif", "1.png"}
+    expected = {
+        "result.npz",
+        "synthesis.json",
+        "table.csv",
+        "report.html",
+        "4.mp4",
+        "4.gif",
+        "4.png",
+        "1.mp4",
+        "1.gif",
+        "1.png",
+    }
     assert names == expected
     found = synthesis.Synthesis.load("out")
     assert json.loads((tmp_path / "out/synthesis.json").read_text())["steps"] == 20
     from fnn_jax.videos import read_video
 
     np.testing.assert_array_equal(read_video("out/4.gif", size=SIZE).frames, found.frames[0, 0])
+    page = Path("out/report.html").read_text()
+    assert page.count("data:image/webp") == 4 and page.count("data:image/png") == 2 and "learning_rate" in page
     assert cli.main(command) == 0  # it is there already
-    capsys.readouterr()
+    assert "finished before, and nothing was computed: the results are in out" in capsys.readouterr().out
+    assert Path("out/report.html").read_text() == page
     for changes, message in (
         (["--burn-in", "12"], "burn_in is 12"),
         (["--steps", "30"], "holds another synthesis"),

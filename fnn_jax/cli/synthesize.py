@@ -9,27 +9,28 @@ import optax
 
 from fnn_jax import microns
 from fnn_jax.cli.options import FORMS, add_weights, path_name, use_all_cores
+from fnn_jax.common import page
 from fnn_jax.common.checks import number
-from fnn_jax.common.files import whole_file
 from fnn_jax.demo import panned_photograph
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.gratings import grating
-from fnn_jax.stimuli.movie import as_levels, save_movie
+from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.stimuli.natural import video
 from fnn_jax.synthesis import objectives, parameterisations, penalties
-from fnn_jax.synthesis.figures import draw_target
-from fnn_jax.synthesis.influence import influence
 from fnn_jax.synthesis.optimisation import synthesize
+from fnn_jax.synthesis.report import write_report
+from fnn_jax.synthesis.result import RESULT, Synthesis, SynthesisError
 from fnn_jax.twin.twin import Twin
 
 DIRECTIONS = range(0, 360, 45)
+SETTINGS = ("objective", "static", "contrast", "smooth", "learning_rate", "clips")  # that the report states
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Optimises a video for each unit, by gradients to its pixels. Writes OUT/result.npz (frames, "
-        "losses, responses), table.csv, and for each unit a .mp4, a .gif and a figure that compares it with gratings "
-        "and natural clips. Killed and started again, it resumes. See docs/synthesis.md."
+        "losses, responses), table.csv, for each unit a .mp4, a .gif and a figure that compares it with gratings and "
+        "natural clips, and report.html with all of it. Killed and started again, it resumes. See docs/synthesis.md."
     )
     add_weights(parser)
     parser.add_argument("--units", nargs="+", type=int, metavar="ID", required=True, help="readout_id of each")
@@ -68,6 +69,7 @@ def run(options: argparse.Namespace) -> None:
         parameterisation = parameterisations.normalised(parameterisation, mean=0.5, contrast=options.contrast)
     roughness = penalties.roughness(temporal_std=0.0 if options.static else 1.0)
     clips = {Path(path).name: video(Display.of(twin), path).frames for path in options.clips or ()}
+    was_finished = _is_finished(output)
     found = synthesize(
         twin,
         options.units,
@@ -81,25 +83,31 @@ def run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         out=output,
     )
-    with whole_file(output / "table.csv") as path:
-        found.table.to_csv(path, index=False)
-    others = {} if options.no_comparison else _comparisons(twin.select(options.units), clips, options)
-    suffixes = (".mp4", ".gif") if importlib.util.find_spec("av") else (".gif",)
-    for index, name in enumerate(found.names):
-        for suffix in suffixes:
-            save_movie(found.frames[index, 0], output / f"{name}{suffix}")
-        if not options.no_comparison:
-            draw_target(
-                found,
-                index,
-                output / f"{name}.png",
-                others={key: each[:, index] for key, each in others.items()},
-                influence=influence(twin, found, index),
-            )
-    print(found.table.to_string(index=False, float_format="{:.4g}".format))
-    print(f"written to {output}: result.npz, table.csv, and a video and a figure of each unit")
-    if ".mp4" not in suffixes:
+    shown = found.table.to_string(index=False, float_format="{:.4g}".format)
+    if was_finished:
+        print(f"{shown}\nfinished before, and nothing was computed: the results are in {output}")
+        print(f"to draw them again, remove {output / page.REPORT}")
+        return
+    written = write_report(
+        found,
+        output,
+        twin=twin,
+        others={} if options.no_comparison else _comparisons(twin.select(options.units), clips, options),
+        figures=not options.no_comparison,
+        settings={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
+    )
+    print(f"{shown}\nwritten to {output}: {RESULT}, {', '.join(path.name for path in written)}")
+    if importlib.util.find_spec("av") is None:
         print("no .mp4: that needs the package av: pip install av")
+
+
+def _is_finished(output: Path) -> bool:
+    """Whether the result is there and whole, and the report, which is written last."""
+    try:
+        Synthesis.load(output)
+    except SynthesisError:
+        return False
+    return (output / page.REPORT).exists()
 
 
 def _comparisons(twin: Twin, clips: dict[str, np.ndarray], options: argparse.Namespace) -> dict[str, np.ndarray]:

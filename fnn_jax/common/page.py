@@ -22,6 +22,7 @@ REPORT = "report.html"
 MOST_ROWS = 500  # of a table: with 10,000 units a page stays small, and a browser quick
 MOST_BYTES = 8_000_000  # of videos and their figures: a page can be sent by mail
 QUALITY = 60  # of videos, 0 to 100: noise without loss would be ten times as large
+FEW_PIXELS = 200_000  # of all frames: such videos are kept without loss
 TYPES = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 # Text on its background has a contrast of 4.5 or more (WCAG AA), in light and dark.
 STYLE = """\
@@ -165,9 +166,8 @@ def _webp(frames: np.ndarray) -> str:
     images = [Image.fromarray(frame) for frame in frames]
     durations = [(33, 33, 34)[i % 3] for i in range(len(images))]
     file = io.BytesIO()
-    images[0].save(
-        file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=QUALITY, method=2
-    )
+    options: dict[str, Any] = {"lossless": True} if frames.size < FEW_PIXELS else {"quality": QUALITY, "method": 2}
+    images[0].save(file, "webp", save_all=True, append_images=images[1:], duration=durations, loop=0, **options)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -44,6 +44,7 @@ from fnn_jax.synthesis.penalties import (
     total_variation,
     weighted,
 )
+from fnn_jax.synthesis.report import write_report
 from fnn_jax.synthesis.result import Synthesis, SynthesisError
 
 __all__ = [
@@ -82,4 +83,5 @@ __all__ = [
     "synthesize",
     "total_variation",
     "weighted",
+    "write_report",
 ]

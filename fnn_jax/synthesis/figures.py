@@ -66,11 +66,10 @@ def draw_target(
     places = np.arange(len(rows))
     colors = [HIGHLIGHT, REFERENCE, *[MAIN] * (len(rows) - 2)]
     bar_axes.barh(places, [each.mean() for each in rows.values()], color=colors)
-    bar_axes.plot([each.max() for each in rows.values()], places, ".", color=DATA, label="largest")
+    bar_axes.plot([each.max() for each in rows.values()], places, ".", color=DATA)
     bar_axes.set_yticks(places, list(rows))
     bar_axes.invert_yaxis()
-    bar_axes.set(xlabel="mean response per frame")
-    bar_axes.legend(fontsize=SMALL, frameon=False)
+    bar_axes.set(xlabel="response per frame: mean, and largest (dots)")
     for ax in (loss_axes, time_axes, bar_axes):
         style(ax)
     panel_letters([strip, loss_axes, time_axes, bar_axes])
