@@ -69,7 +69,7 @@ def draw_target(
     bar_axes.plot([each.max() for each in rows.values()], places, ".", color=DATA)
     bar_axes.set_yticks(places, list(rows))
     bar_axes.invert_yaxis()
-    bar_axes.set(xlabel="response per frame: mean, and largest (dots)")
+    bar_axes.set(xlabel="response: mean, largest (dots)")
     for ax in (loss_axes, time_axes, bar_axes):
         style(ax)
     panel_letters([strip, loss_axes, time_axes, bar_axes])

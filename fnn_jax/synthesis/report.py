@@ -65,8 +65,9 @@ def write_report(
         written += [save_movie(found.frames[index, 0], folder / f"{name}{suffix}") for suffix in suffixes]
         if figures:
             compared = {key: np.asarray(each)[:, index] for key, each in (others or {}).items()}
-            has_influence = twin is not None and found.record["units"][index] is not None
-            pixels = influence(twin, found, index) if has_influence else None
+            pixels = None
+            if twin is not None and found.record["units"][index] is not None:
+                pixels = influence(twin, found, index)
             draw_target(found, index, folder / f"{name}.png", others=compared, influence=pixels)
             written.append(folder / f"{name}.png")
     parts = [*_summary(found), *_targets(found, folder, figures), *_provenance(found, twin, settings or {})]
