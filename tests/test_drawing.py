@@ -12,6 +12,7 @@ from fnn_jax import figures
 from fnn_jax.stimuli import Display
 from fnn_jax.synthesis import Synthesis, influence
 from fnn_jax.synthesis.figures import draw_target
+from fnn_jax.synthesis.influence import _gradient
 
 PICTURES = Path(__file__).parent / "pictures"
 TOLERANCE = 12  # of 255, root mean square: other versions of matplotlib set text a little differently
@@ -145,10 +146,15 @@ def test_influence(twin, tmp_path):
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
     frames = np.random.default_rng(0).integers(0, 256, (2, 1, 4, *size), np.uint8)
     responses, steps, last = np.ones((2, 1, 3, 1, 1)), np.ones((2, 5)), np.zeros(2)
-    record = {"units": [2, [0, 1]], "burn_in": 1}
+    record = {"units": [2, 5], "burn_in": 1}
     stopped = np.array(["steps", "steps"])
     found = Synthesis(frames, frames, responses, responses, steps, steps, last, last, stopped, record=record)
-    one, group = (influence(twin, found, index) for index in range(2))
+    programs = _gradient._cache_size()
+    one, other = (influence(twin, found, index) for index in range(2))
+    assert _gradient._cache_size() == programs + 1, "a program for each unit"
+    assert not np.allclose(one, other)
+    record["units"] = [2, [0, 1]]
+    group = influence(twin, found, 1)
     assert one.shape == size and one.max() == group.max() == 1 and 0 <= one.min() < 0.5 and not np.allclose(one, group)
     figure = draw_target(found, 0, influence=one)
     assert len(figure.axes[0].collections) == 4 and figure.get_size_inches()[0] * 25.4 == pytest.approx(183)

@@ -1,5 +1,6 @@
 """Which pixels of a stimulus drive what it was made for."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 
 from fnn_jax.common.checks import integer
 from fnn_jax.synthesis.result import Synthesis
+from fnn_jax.twin.inputs import check_inputs
 from fnn_jax.twin.twin import Twin
 
 SMOOTH = 36  # the image's height by this is the sigma, in pixels, over which influence is smoothed
@@ -29,12 +31,18 @@ def influence(twin: Twin, found: Synthesis, index: int, *, perspectives: Any = N
     units = found.record["units"][integer("index", index, 0, len(found.frames) - 1)]
     if units is None:
         raise ValueError(f"target {index} has no units; expected one made for units, not for features.")
-    burn_in, chosen = found.record["burn_in"], twin.select(np.atleast_1d(units).tolist())
-
-    def response(video):
-        return chosen.rollout(video, perspectives, modulations)[burn_in:].mean()
-
-    video = found.frames[index, 0].astype(np.float32) / np.float32(255)
-    gradient = np.asarray(jax.jit(jax.grad(response))(video), np.float64).reshape(video.shape)
+    frames = found.frames[index, 0]
+    check_inputs(frames, perspectives, modulations, twin.config)
+    traces = [None if trace is None else np.asarray(trace) for trace in (perspectives, modulations)]
+    # A twin without its table: then one program serves all units, and all groups of one size.
+    chosen = Twin(twin.select(np.atleast_1d(units).tolist()).network)
+    video = frames.astype(np.float32) / np.float32(255)
+    gradient = np.asarray(_gradient(chosen, video, *traces, burn_in=found.record["burn_in"]), np.float64)
     smooth = gaussian_filter(np.sqrt((gradient**2).mean(0)), video.shape[1] / SMOOTH)
     return smooth / max(smooth.max(), np.finfo(float).tiny)
+
+
+@functools.partial(jax.jit, static_argnames="burn_in")
+def _gradient(twin, video, perspectives, modulations, burn_in):
+    """Of the mean response after the burn-in, with respect to the pixels ``[T, H, W]``."""
+    return jax.grad(lambda pixels: twin.rollout(pixels, perspectives, modulations)[burn_in:].mean())(video)
