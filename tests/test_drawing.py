@@ -141,6 +141,7 @@ def test_each_returns_its_axes(twin):
     assert moved.get_xlabel() == "x (deg)"
 
 
+@pytest.mark.slow
 def test_influence(twin, tmp_path):
     """Of a unit and of a group; drawn into the frames of a synthesis."""
     size = (twin.config.stimulus_height, twin.config.stimulus_width)

@@ -163,13 +163,8 @@ def test_synthesis(name):
 
 
 def test_everything_of_synthesis_is_drawn():
-    others = {
-        "synthesize",
-        "influence",
-        "log_excitation",
-        "mean_excitation",
-        "inhibition",
-    }  # they make nothing, or alike
+    # They make nothing, or alike.
+    others = {"synthesize", "influence", "write_report", "log_excitation", "mean_excitation", "inhibition"}
     assert MAKERS.keys() == {name for name in synthesis.__all__ if name.islower()} - others
 
 

@@ -193,6 +193,7 @@ def test_a_prediction_without_interventions_is_the_program_that_it_was(network):
     assert program() != program(features=("recurrent.cell",))
 
 
+@pytest.mark.slow
 def test_gradients_go_through(twin, video, values):
     frames = jnp.asarray(video[0] / 255, jnp.float32)
     half = {"recurrent.hidden": interventions.scale(0.5)}

@@ -136,7 +136,7 @@ def test_vmap_over_videos_equals_a_batch(network, whole):
     assert_same(jax.jit(jax.vmap(one, in_axes=1, out_axes=1))(inputs), output.responses)
 
 
-@pytest.mark.parametrize("stream", [None, 1])
+@pytest.mark.parametrize("stream", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_formulations_give_the_same(network, stream):
     """Responses, every feature, the state, and gradients on pixels and parameters; with the draws of training."""
     inputs = frames_of(make_inputs(), 0, 3)
@@ -160,6 +160,7 @@ def test_formulations_give_the_same(network, stream):
         assert_same(run(name), plain, tolerance=1e-4)
 
 
+@pytest.mark.slow
 def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch):
     """In a process with an accelerator a program may still run on the CPU: nobody knows while it is traced."""
     inputs = frames_of(make_inputs(), 0, 2)
@@ -184,6 +185,7 @@ def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch
     assert_same(gradient, jax.jit(jax.grad(lambda network: run(network).sum()))(network), tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_derivatives_in_forward_mode(network):
     """Pushed forward, the derivative along a direction is what the gradient gives; second derivatives exist, too."""
     inputs = frames_of(make_inputs(), 0, 2)

@@ -82,6 +82,7 @@ def test_options(twin, video):
     assert_close(torch_module(twin, **options)(torch.tensor(video)), twin.predict(video, **options))
 
 
+@pytest.mark.slow
 def test_gradients_equal_those_of_jax(twin, trained, mixed):
     """Of a video that two traces share, of both traces and of every parameter; responses are those of a batch."""
     inputs = tensors(*mixed, grad=True)
