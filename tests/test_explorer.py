@@ -1,6 +1,7 @@
 """The explorer without a browser: where its table comes from, what is chosen, what is drawn and exported."""
 
 import argparse
+import threading
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
 from fnn_jax.explorer import tables
+from fnn_jax.explorer.background import Work
+from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, movie_code
 from fnn_jax.explorer.raster import raster
 from fnn_jax.explorer.selection import Brush, Selection, box, chosen
 from fnn_jax.explorer.state import State
@@ -158,6 +161,61 @@ def test_tables_of_twins(twin):
     assert len(table.units) == 14 and {"monitor_x", "monitor_y_down", "readout_id"} <= set(table.units)
     again = run_code(table.code, pd=pd, twin=twin)
     np.testing.assert_array_equal(again["monitor_x"], table.units["monitor_x"])
+
+
+@pytest.fixture(scope="module")
+def playing(twin):
+    """The state of an explorer of a twin that has played a grating to two picked units."""
+    state = State(tables.twin_table([twin], "twins = [twin]"))
+    state.picked = [4, 2]
+    state.play("drifting grating", {"directions": 90.0, "on_s": 0.5}, "", Behaviour(0.5, -0.5, 0.0, 1.0))
+    state.playing.wait()
+    return state
+
+
+def test_what_is_played_is_what_the_lines_of_python_say(playing, twin):
+    played = playing.playing.result
+    assert playing.playing.error == "" and played.names == ("twin readout 4", "twin readout 2")
+    names = {"twin": twin}
+    exec(compile(played.code, "exported", "exec"), names)
+    np.testing.assert_array_equal(names["frames"], played.frames)
+    np.testing.assert_allclose(names["responses"], played.responses, rtol=1e-5)
+    assert played.responses.shape == (30, 2) and played.retina.shape == (30, 16, 24)
+    assert len(played.csv().splitlines()) == 31
+
+
+def test_what_cannot_be_played_is_said_and_the_next_is_played(playing, tmp_path):
+    fine = {"spatial_frequencies": 0.3}  # finer than the pixels of the small monitor
+    for name, values, path, words in (
+        ("drifting grating", fine, "", "spatial_frequency is 0.3"),
+        (VIDEO, {}, "", "No path is given"),
+        (VIDEO, {}, str(tmp_path / "none.npy"), "none.npy"),
+    ):
+        playing.play(name, values, path, Behaviour())
+        playing.playing.wait()
+        assert words in playing.playing.error
+    np.save(tmp_path / "long.npy", np.zeros((200, 18, 32), np.uint8))
+    playing.picked = []  # the first ones
+    playing.play(VIDEO, {}, str(tmp_path / "long.npy"), Behaviour())
+    playing.playing.wait()
+    assert len(playing.playing.result.frames) == 150 and "last 50 frames" in playing.playing.result.remark
+    assert len(playing.playing.result.names) == 6
+
+
+def test_one_piece_of_work_at_a_time():
+    go, work = threading.Event(), Work()
+    work.start(lambda say: (say("half"), go.wait())[1])
+    with pytest.raises(RuntimeError, match="computed already"):
+        work.start(lambda say: 2)
+    go.set()
+    work.wait()
+    assert work.result is True and work.finished == 1 and not work.is_busy
+
+
+def test_every_stimulus_has_its_sliders():
+    display = stimuli.Display.of()
+    for name in CHOICES:
+        assert eval(movie_code(name, {}), {"stimuli": stimuli, "display": display}).num_frames > 0
 
 
 WRONG = {

@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 
 from fnn_jax.explorer.drawing import FORMATS
 from fnn_jax.explorer.maps import UnitMap
+from fnn_jax.explorer.player import PlayerPane
 from fnn_jax.explorer.raster import color_map
 from fnn_jax.explorer.selection import Brush
 from fnn_jax.explorer.state import State
@@ -61,23 +62,34 @@ class Page:
             layout="fit_data",
             sizing_mode="stretch_width",
         )
+        self.table.param.watch(self.tried(lambda event: self._pick(event.new)), "selection")
+        self.player = PlayerPane(state, self.tried, SHARED) if state.table.twins else None
         self._build_maps()
         self._build_filters()
-        results = [self.error, self.count, self._legend, self._maps_row, self.table, "### The same in Python"]
+        results = [self.count, self._legend, self._maps_row, self.table, "### The same in Python"]
+        units = pn.FlexBox(
+            pn.Column(*self._controls(), styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
+            pn.Column(*results, self._code, stylesheets=[SHARED], sizing_mode="stretch_width"),
+            align_items="flex-start",
+            gap="1rem",
+        )
         self.template = pn.template.FastListTemplate(
             title="fnn_jax explorer",
-            main=[
-                pn.FlexBox(
-                    pn.Column(*self._controls(), styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
-                    pn.Column(*results, self._code, stylesheets=[SHARED], sizing_mode="stretch_width"),
-                    align_items="flex-start",
-                    gap="1rem",
-                )
-            ],
+            main=[self.error, self._with_player(units)],
             main_layout=None,
             theme_toggle=True,
         )
         self._refresh()
+
+    def _with_player(self, units: Any) -> Any:
+        """A second tab where there are twins."""
+        if self.player is None:
+            return units
+        return pn.Tabs(("Units", units), ("Play a stimulus", self.player.layout), sizing_mode="stretch_width")
+
+    def _pick(self, places: list[int]) -> None:
+        """Rows of the table were clicked."""
+        self._state.picked = [int(self.table.value.index[place]) for place in places]
 
     def _controls(self) -> list[Any]:
         state = self._state
@@ -183,6 +195,7 @@ class Page:
             each.draw(chosen)
         self.count.object = f"**{int(chosen.sum()):,} of {len(chosen):,} units** · {html.escape(state.table.title)}"
         self._legend.object = self._legend_text()
+        self.table.selection = []  # places in rows that are no longer shown
         self.table.value = state.table.units[chosen]
         self._code.object = f"```python\n{state.code()}```"
 

@@ -1,8 +1,12 @@
 """What somebody looks at: it belongs to no page, so that it survives a reload and is tested without a browser."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import map_file
+from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, play
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
 from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, views_of
@@ -21,6 +25,8 @@ class State:
         columns: names of columns that can be a colour or a filter, the usual ones first.
         color, shown, filtered, selection: what was chosen last: a column, names of two maps, columns that have a
             filter, units.
+        picked: rows of the table, in their order, whose responses are wanted; none: the first of those chosen.
+        playing: what is computed for the player; its result is what was played last.
     """
 
     def __init__(self, table: UnitTable):
@@ -32,6 +38,8 @@ class State:
         self.shown = self._first_views()
         self.filtered = self.columns[:FIRST_FILTERS]
         self.selection = Selection()
+        self.picked: list[int] = []
+        self.playing = Work()
         self._colors: dict[str, Colors] = {}
 
     def _is_usable(self, name: str) -> bool:
@@ -78,6 +86,32 @@ class State:
     def chosen(self) -> np.ndarray:
         """A truth value for each unit."""
         return chosen(self.table.units, self.selection)
+
+    def listeners(self) -> list[int]:
+        """Rows of the units to which a stimulus is played: those picked, or the first chosen; of one twin.
+
+        Raises:
+            ValueError: no unit is chosen.
+        """
+        rows = self.picked or np.flatnonzero(self.chosen())[:MOST_UNITS].tolist()
+        if not rows:
+            raise ValueError("No unit is chosen; expected at least one to play to. Take a filter away.")
+        scans = self.table.units["scan"]
+        return [row for row in rows if scans[row] == scans[rows[0]]][:MOST_UNITS]
+
+    def play(self, name: str, values: Mapping[str, float], path: str, behaviour: Behaviour) -> None:
+        """Begin to play a stimulus to the ``listeners``, in the background; see ``fnn_jax.explorer.playing.play``.
+
+        Raises:
+            ValueError: no unit is chosen. RuntimeError: another one is computed still.
+        """
+        rows = self.listeners()
+        scan = self.table.units["scan"][rows[0]]
+        number = [twin.name for twin in self.table.twins].index(scan)
+        units = self.table.units["readout_id"].loc[rows].tolist()
+        code = f"import numpy as np\nfrom fnn_jax import stimuli\n{self.table.twins_code}\ntwin = twins[{number}]"
+        twin = self.table.twins[number]
+        self.playing.start(lambda say: play(twin, units, code, name, values, path, behaviour, say))
 
     def csv(self) -> bytes:
         """The rows of the chosen units."""

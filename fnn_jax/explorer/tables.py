@@ -22,12 +22,15 @@ class UnitTable(NamedTuple):
     """What is explored.
 
     ``units``: a row for each unit, numbered from 0. ``title``: where they come from. ``code``: lines of Python that
-    make the same table, under the name ``units``.
+    make the same table, under the name ``units``. ``twins``: those of the units, which answer to what is played;
+    ``twins_code`` makes the same list, under the name ``twins``.
     """
 
     units: pd.DataFrame
     title: str
     code: str
+    twins: tuple[Twin, ...] = ()
+    twins_code: str = ""
 
 
 def published_table(scans: Sequence[str] | None = None, directory: str | os.PathLike | None = None) -> UnitTable:
@@ -57,11 +60,12 @@ def twin_table(twins: Sequence[Twin], code: str) -> UnitTable:
         flatten(pd.concat([twin.units, twin.readout_locations()], axis=1)).assign(scan=twin.name) for twin in twins
     ]
     names = ", ".join(twin.label or twin.name or "a twin" for twin in twins)
+    twins_code = code
     code += (
         "\ntables = [pd.concat([twin.units, twin.readout_locations()], axis=1) for twin in twins]"
         "\nunits = pd.concat([table.reset_index() for table in tables], ignore_index=True)"
     )
-    return UnitTable(pd.concat(tables, ignore_index=True), names, code)
+    return UnitTable(pd.concat(tables, ignore_index=True), names, code, tuple(twins), twins_code)
 
 
 def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
