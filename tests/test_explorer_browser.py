@@ -1,5 +1,6 @@
 """The explorer in a browser: as its users see it. ``FNN_JAX_PICTURES=docs/figures`` also writes the pictures of the page."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -60,13 +61,12 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def explorer(table, tmp_path):
+@contextlib.contextmanager
+def running(folder, log, *arguments):
     """A running ``fnn-jax explore``, and its address."""
-    command = [sys.executable, "-m", "fnn_jax.cli", "explore", table.name, "--no-browser"]
-    log = tmp_path / "log"
+    command = [sys.executable, "-m", "fnn_jax.cli", "explore", *arguments, "--no-browser"]
     with open(log, "w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=table.parent)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=folder)
     try:
         until = time.monotonic() + LONGEST_MS / 1000
         while not (found := re.search(r"http://\S+", log.read_text())):
@@ -76,6 +76,12 @@ def explorer(table, tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def explorer(table, tmp_path):
+    with running(table.parent, tmp_path / "log", table.name) as found:
+        yield found
 
 
 @pytest.fixture
@@ -179,3 +185,31 @@ def test_a_server_that_is_gone(explorer, browser):
     process.send_signal(signal.SIGKILL)
     process.wait()
     page.wait_for_selector("text=The explorer was stopped")
+
+
+def test_play(twin, browser, tmp_path):
+    """A stimulus is computed in the background, its frames run in the browser, and errors are words. For the picture
+    the random twin has as many pixels as the published ones."""
+    twin.save(tmp_path / "mine")
+    whose = ["--random", "12"] if os.environ.get("FNN_JAX_PICTURES") else ["--directory", "mine"]
+    with running(tmp_path, tmp_path / "log", *whose) as (_, address):
+        page, elsewhere = opened(browser, address)
+        page.get_by_text("Play a stimulus").click()
+        page.get_by_label("Stimulus", exact=True).select_option("moving bar")
+        page.get_by_text("Compute and play").click()
+        page.wait_for_selector("text=/^[0-9]+ frames, /", timeout=3 * LONGEST_MS)
+        page.wait_for_timeout(500)
+        before = page.locator(".bk-Canvas:visible").first.screenshot()
+        page.locator("button.play:visible").click()
+        page.wait_for_timeout(1500)
+        page.locator("button.pause:visible").click()
+        page.wait_for_timeout(500)
+        assert page.locator(".bk-Canvas:visible").first.screenshot() != before
+        picture(page, "explorer_play")
+        page.reload()
+        page.get_by_text("Play a stimulus").click()
+        page.wait_for_selector("text=/^[0-9]+ frames, /")  # it is still there
+        page.get_by_label("Stimulus", exact=True).select_option("video, image or array")
+        page.get_by_text("Compute and play").click()
+        page.wait_for_selector("text=No path is given")
+        assert elsewhere == []
