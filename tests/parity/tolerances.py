@@ -48,7 +48,8 @@ TOLERANCES = {
     "synthesis gradient": Tolerance("scaled", 1e-4, 3.1e-05),
     "optimizer": Tolerance("absolute", 1e-6, 1.2e-07),
     "training objective": Tolerance("relative", 5e-5, 2.1e-05),
-    "training": Tolerance("scaled", 1e-3, 5.9e-04),  # of the change in three steps
+    # Of the change in three steps. It depends on the machine: 5.9e-4 on AMD, 1.06e-3 on an Intel with AVX-512.
+    "training": Tolerance("scaled", 2e-3, 1.1e-03),
     "training of eye and monitor": Tolerance("scaled", 0.2, 1.2e-01),  # tiny sums of large terms: see the test
     "cc_max": Tolerance("absolute", 1e-12, 3.3e-16),
     "cc_abs": Tolerance("absolute", 1e-7, 1.3e-08),  # theirs averages float32 predictions in float32
