@@ -104,6 +104,16 @@ RUN = {
     "--perspectives": PATHS,
     "--modulations": PATHS,
 }
+BUILD = {
+    "--absent": WORDS,
+    "--size": COUNTS,
+    "--fit": WORDS,
+    "--response-lag-s": NO_NUMBERS,
+    "--negative": WORDS,
+    "--validation": NO_NUMBERS | st.sampled_from(["-0.1", "1"]),
+    "--repeated": TEXTS,
+    "--seed": FROM_0,
+}
 NWB = "data from-nwb"
 # Of each verb a command line that would work, and its options with what is wrong for them.
 VERBS = {
@@ -205,30 +215,11 @@ VERBS = {
     "data check": (["{training}"], {"--window-frames": COUNTS}),
     "data from-arrays": (
         ["{signals}", "-o", "{out}", "--size", "18", "32"],
-        {
-            "--absent": WORDS,
-            "--size": COUNTS,
-            "--fit": WORDS,
-            "--response-lag-s": NO_NUMBERS,
-            "--negative": WORDS,
-            "--validation": NO_NUMBERS | st.sampled_from(["-0.1", "1"]),
-            "--repeated": TEXTS,
-            "--seed": FROM_0,
-        },
+        BUILD,
     ),
     NWB: (
         ["{session}", "-o", "{out}", "--size", "18", "32"],
-        {
-            "--mapping": PATHS,
-            "--absent": WORDS,
-            "--size": COUNTS,
-            "--fit": WORDS,
-            "--response-lag-s": NO_NUMBERS,
-            "--negative": WORDS,
-            "--validation": NO_NUMBERS | st.sampled_from(["-0.1", "1"]),
-            "--repeated": TEXTS,
-            "--seed": FROM_0,
-        },
+        BUILD | {"--mapping": PATHS},
     ),
     "data to-nwb": (
         ["{responses}", "-o", "{out}.nwb"],
