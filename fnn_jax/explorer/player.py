@@ -55,7 +55,7 @@ class PlayerPane:
             name: pn.widgets.FloatSlider(label=label, start=-3, end=3, step=0.25, value=0)
             for name, label in BEHAVIOUR.items()
         }
-        self.button = pn.widgets.Button(label="Compute and play", color="primary")
+        self.button = pn.widgets.Button(label="Compute and play", button_type="primary")
         self.button.on_click(tried(lambda event: self._play()))
         self.status = pn.pane.Markdown()
         self._code = pn.pane.Markdown()
@@ -186,7 +186,7 @@ class PlayerPane:
             y_axis_label="response per frame",
         )
         self._traces.grid.visible = False
-        self._traces.multi_line("x", "y", color="color", line_width=1.5, legend_field="name", source=self._lines)
+        self._traces.multi_line("x", "y", line_color="color", line_width=1.5, legend_field="name", source=self._lines)
         self._traces.add_layout(self._traces.legend[0], "below")
         self._traces.legend.update(ncols=2, label_text_font_size="11px", padding=2, border_line_color=None)
         cursor = Span(location=0, dimension="height", line_color=REFERENCE)
