@@ -55,7 +55,7 @@ class PlayerPane:
             name: pn.widgets.FloatSlider(label=label, start=-3, end=3, step=0.25, value=0)
             for name, label in BEHAVIOUR.items()
         }
-        self.button = pn.widgets.Button(label="Compute and play", button_type="primary")
+        self.button = pn.widgets.Button(label="Compute and play", color="primary")
         self.button.on_click(tried(lambda event: self._play()))
         self.status = pn.pane.Markdown()
         self._code = pn.pane.Markdown()
