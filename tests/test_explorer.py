@@ -1,24 +1,31 @@
 """The explorer without a browser: where its table comes from, what is chosen, what is drawn and exported."""
 
 import argparse
+import io
 import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.image import imread
 
 from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
 from fnn_jax.explorer import tables
 from fnn_jax.explorer.background import Work
+from fnn_jax.explorer.comparing import Comparison
+from fnn_jax.explorer.measuring import measure_direction
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, movie_code
 from fnn_jax.explorer.raster import raster
+from fnn_jax.explorer.results import open_result, place_of, unit_name
 from fnn_jax.explorer.selection import Brush, Selection, box, chosen
 from fnn_jax.explorer.state import State
+from fnn_jax.explorer.unit_figure import draw_panel
 from fnn_jax.explorer.views import Colors, colors_of, limits_of, views_of
 from fnn_jax.screen import Screen
+from fnn_jax.synthesis import synthesize
 
 
 def units(count=300):
@@ -173,15 +180,20 @@ def playing(twin):
     return state
 
 
-def test_what_is_played_is_what_the_lines_of_python_say(playing, twin):
+def test_what_is_played_is_what_the_lines_of_python_say(playing, twin, tmp_path, monkeypatch):
     played = playing.playing.result
     assert playing.playing.error == "" and played.names == ("twin readout 4", "twin readout 2")
     names = {"twin": twin}
-    exec(compile(played.code, "exported", "exec"), names)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(playing.played_code(12), "exported", "exec"), names)
+    theirs, ours = (imread(each) for each in (tmp_path / "played.png", io.BytesIO(playing.played_picture("png", 12))))
+    assert np.abs(theirs - ours).max() < 2 / 255  # the page has the retina in 256 levels
     np.testing.assert_array_equal(names["frames"], played.frames)
     np.testing.assert_allclose(names["responses"], played.responses, rtol=1e-5)
     assert played.responses.shape == (30, 2) and played.retina.shape == (30, 16, 24)
     assert len(played.csv().splitlines()) == 31
+    with pytest.raises(ValueError, match="frame is 30; expected 0 to 29"):
+        playing.played_picture("png", 30)
 
 
 def test_what_cannot_be_played_is_said_and_the_next_is_played(playing, tmp_path):
@@ -200,6 +212,136 @@ def test_what_cannot_be_played_is_said_and_the_next_is_played(playing, tmp_path)
     playing.playing.wait()
     assert len(playing.playing.result.frames) == 150 and "last 50 frames" in playing.playing.result.remark
     assert len(playing.playing.result.names) == 6
+
+
+CURVES = {
+    "direction": {"curve": np.ones((8, 5)), "axis/direction": np.arange(8) * 45.0},
+    "contrast": {"curve": np.ones((3, 5)), "axis/contrast": np.array([0, 0.5, 1])},
+    "surround": {"curve": np.ones((2, 5)), "axis/surround": np.array(["center", "iso"])},
+    "frequency": {
+        "curve": np.ones((2, 3, 5)),
+        "axis/spatial_frequency": np.repeat([0.02, 0.04], 3),
+        "axis/temporal_frequency": np.tile([1.0, 2, 4], 2),
+    },
+    "dots": {name: np.random.default_rng(0).random((5, 6, 8)) for name in ("on", "off", "both")},
+    "noise": {"field": np.random.default_rng(1).random((5, 4, 3, 5), np.float32)},
+}
+TITLES = {
+    "direction": ["direction, direction"],
+    "contrast": ["contrast, contrast"],
+    "surround": ["surround, surround"],
+    "frequency": ["spatial frequency and temporal frequency, frequency"],
+    "dots": ["on, dots", "off, dots"],
+    "noise": ["field, noise"],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """What fnn-jax tune writes of five units, by protocol."""
+    folder = tmp_path_factory.mktemp("tuned")
+    table = units(5)[["brain_area", "monitor_x", "monitor_y_down"]].assign(
+        scan="8-5", readout_id=[9, 8, 7, 6, 5], best_lag=2
+    )
+    table = table.assign(mu=1.0, phi=0.5, k=2.0, A=1.0, u=0.1)
+    for name, arrays in CURVES.items():
+        (folder / name).mkdir()
+        table.to_parquet(folder / name / "units.parquet")
+        pd.DataFrame({"check_px": [4]}).to_csv(folder / name / "conditions.csv")
+        np.savez_compressed(folder / name / "arrays.npz", **arrays)
+    return folder
+
+
+def test_every_protocol_is_drawn_from_its_folder(folders):
+    for name in CURVES:
+        opened = open_result(folders / name)
+        panels = opened.panels(opened.units.iloc[3])
+        assert [panel.title for panel in panels] == TITLES[name]
+        for panel in panels:
+            assert len(draw_panel(panel).axes)
+        assert opened.panels(pd.Series({"scan": "8-5", "readout_id": 4})) == []  # a unit of which it says nothing
+    for name in ("dots", "noise"):  # of which one unit is read
+        array = next(iter(CURVES[name].values()))
+        np.testing.assert_array_equal(open_result(folders / name)._field(next(iter(CURVES[name])), 3), array[3])
+    assert open_result(folders) is None
+
+
+def test_a_damaged_folder_is_named(folders, tmp_path):
+    (tmp_path / "units.parquet").write_bytes((folders / "direction" / "units.parquet").read_bytes())
+    (tmp_path / "arrays.npz").write_bytes(b"no arrays")
+    with pytest.raises(ValueError, match=r"results has .*missing or damaged .* Measure it again"):
+        open_result(tmp_path)
+
+
+def test_two_units_side_by_side(folders, tmp_path, monkeypatch):
+    """What is exported is what the lines of Python make; folders are opened once, and both units found in them."""
+    state = State(tables.result_table([folders / "direction", folders / "contrast"]))
+    comparison = Comparison(state)
+    assert comparison.rows == [] and comparison.results() == list(state.table.results)
+    state.picked = [1, 8, 2]
+    assert comparison.names == ["8-5 readout 8", "8-5 readout 6"] and comparison.unmeasured() == []
+    facts = comparison.facts()
+    assert facts["8-5 readout 8"]["brain_area"] == state.table.units["brain_area"][1]
+    assert list(facts.columns) == comparison.names and "monitor_x" in facts.index
+    titles = [panel.title for panel in comparison.panels()[1]]
+    assert titles == ["visual space", "direction, direction", "contrast, contrast"]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(comparison.code(), "exported", "exec"), {})
+    assert (tmp_path / "units.png").read_bytes() == comparison.picture("png")
+    state.picked = []
+    with pytest.raises(ValueError, match="rows has 0 units; expected 1 to 2"):
+        comparison.picture("png")
+
+
+def test_which_row_is_about_a_unit():
+    table = pd.DataFrame({"scan": ["8-5", "6-4"], "readout_id": [3, 3], "unit_id": [70, 71]})
+    assert place_of(pd.Series({"scan": "6-4", "readout_id": 3}), table) == 1
+    assert place_of(pd.Series({"session": 6, "unit_id": 71}), table) == 1
+    assert place_of(pd.Series({"target": "3", "response": 1.0}), table) == 0
+    assert place_of(pd.Series({"scan": "8-5", "readout_id": 3, "unit_id": 71}), table) is None
+    assert place_of(pd.Series({"gOSI": 0.5}), table) is None
+    names = [unit_name(each) for each in (table.loc[0], pd.Series({"session": 4, "scan_idx": 7, "unit_id": 5}))]
+    assert names == ["8-5 readout 3", "4-7 unit 5"]
+
+
+def test_played_responses_are_compared(playing):
+    comparison = Comparison(playing)
+    assert len(playing.playing.result.names) == 6
+    playing.picked = [4, 3]
+    assert "correlation" in comparison.together().title
+    assert comparison.unmeasured() == [0] and comparison.results() == []
+    assert "measure_direction" not in comparison.code() and ", played, " in comparison.code()
+    playing.picked = [6]
+    assert comparison.together() is None and "played" not in comparison.code()
+
+
+@pytest.mark.slow  # it compiles
+def test_direction_tuning_is_measured_once_and_kept(twin, own_cache):
+    state = State(tables.twin_table([twin], "twins = [twin]"))
+    state.picked = [4]
+    comparison, said = Comparison(state), []
+    comparison.measure()
+    comparison.work.wait()
+    assert comparison.work.error == ""
+    assert [panel.title for panel in comparison.panels()[0]][-1] == "direction, measured here"
+    assert comparison.unmeasured() == [] and "open_result(measure_direction(twins[0])" in comparison.code()
+    folder = measure_direction(twin, say=said.append)
+    assert said == [] and folder.is_relative_to(own_cache)  # nothing is computed again
+    assert Comparison(state).unmeasured() == []  # it is known in the next session
+    curve = np.load(folder / "arrays.npz")["curve"]
+    assert curve.shape == (16, 7) and len(tables.result_table([folder]).units) == 7
+
+
+@pytest.mark.slow  # it compiles
+def test_a_synthesised_stimulus_is_drawn(twin, tmp_path):
+    synthesize(twin, [4, 1], num_frames=6, burn_in=2, steps=2, progress=False, out=tmp_path / "found")
+    opened = open_result(tmp_path / "found")
+    titles = ["stimulus, found", "responses to it, found"]
+    for unit in ({"scan": "twin", "readout_id": 1}, {"target": 1}):
+        assert [panel.title for panel in opened.panels(pd.Series(unit))] == titles
+    assert opened.panels(pd.Series({"scan": "twin", "readout_id": 2})) == []
+    for panel in opened.panels(pd.Series(unit)):
+        assert len(draw_panel(panel).axes)
 
 
 def test_one_piece_of_work_at_a_time():
@@ -275,6 +417,12 @@ def test_page_and_server(state):
     state.brush(box("unit_x", "unit_y", 0, 500, 0, 500))
     assert len(Page(state).table.value) == expected  # after a reload
     state.brush(None)
+    state.picked = [3]
+    page.units.show(True)
+    assert len(page.units.pages) == 1 and "brain_area" in page.units.facts.object
+    state.picked = []
+    page.units.show(True)
+    assert len(page.units.pages) == 0 and page.units.status.object.startswith("Click a row")
 
     server, address = make_server(lambda: page.template, token="secret")
     try:

@@ -206,10 +206,47 @@ def test_play(twin, browser, tmp_path):
         page.wait_for_timeout(500)
         assert page.locator(".bk-Canvas:visible").first.screenshot() != before
         picture(page, "explorer_play")
+        with page.expect_download() as download:
+            page.get_by_text("Frame and traces as PNG").click()
+        assert download.value.path().stat().st_size > 5000
+        frame = re.search(r"draw_played.*frame=(\d+)", page.locator("code:visible").last.inner_text())
+        assert int(frame[1]) > 0  # the one that is shown
         page.reload()
         page.get_by_text("Play a stimulus").click()
         page.wait_for_selector("text=/^[0-9]+ frames, /")  # it is still there
         page.get_by_label("Stimulus", exact=True).select_option("video, image or array")
         page.get_by_text("Compute and play").click()
         page.wait_for_selector("text=No path is given")
+        assert elsewhere == []
+
+
+def test_two_units(twin, browser, tmp_path, monkeypatch):
+    """Two rows that are clicked stand side by side with their responses, and direction tuning is measured on demand."""
+    monkeypatch.setenv("FNN_JAX_CACHE", str(tmp_path / "cache"))
+    twin.save(tmp_path / "mine")
+    whose = ["--random", "12"] if os.environ.get("FNN_JAX_PICTURES") else ["--directory", "mine"]
+    with running(tmp_path, tmp_path / "log", *whose) as (_, address):
+        page, elsewhere = opened(browser, address, height=1500)
+        page.get_by_text("One or two units").click()
+        page.wait_for_selector("text=Click a row of the table")
+        page.get_by_text("Units", exact=True).click()
+        rows = page.locator(".tabulator-row")
+        rows.nth(1).click()
+        rows.nth(3).click(modifiers=["Control"])
+        page.get_by_text("Play a stimulus").click()
+        page.get_by_text("Compute and play").click()
+        page.wait_for_selector("text=/^[0-9]+ frames, /", timeout=3 * LONGEST_MS)
+        page.get_by_text("One or two units").click()
+        page.wait_for_selector("img[alt*='responses to the played stimulus']")
+        page.get_by_text("Measure direction tuning").click()
+        page.wait_for_selector("text=/Measuring direction tuning/")
+        page.wait_for_selector("img[alt*='direction, measured here']", timeout=6 * LONGEST_MS)
+        assert page.locator("img[alt*='direction, measured here']").count() == 2
+        picture(page, "explorer_units")
+        with page.expect_download() as download:
+            page.get_by_text("Page as PDF").click()
+        assert download.value.path().read_bytes().startswith(b"%PDF")
+        page.set_viewport_size({"width": 390, "height": 1500})
+        page.wait_for_timeout(1000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert elsewhere == []

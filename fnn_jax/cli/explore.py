@@ -60,13 +60,15 @@ def run(options: argparse.Namespace) -> None:
         raise ImportError("The explorer needs Panel: pip install 'fnn_jax[explore]'")
     table = _table(options)
 
+    from fnn_jax.explorer.comparing import Comparison
     from fnn_jax.explorer.page import Page
     from fnn_jax.explorer.serving import serve
     from fnn_jax.explorer.state import State
 
     state = State(table)
+    comparison = Comparison(state)
     print(f"{table.title}: {len(table.units):,} units", flush=True)
-    serve(lambda: Page(state).template, options.port, not options.no_browser)
+    serve(lambda: Page(state, comparison).template, options.port, not options.no_browser)
 
 
 def _table(options: argparse.Namespace) -> "UnitTable":

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fnn_jax.common.figures import FAINT, MEDIUM, SMALL, UNKNOWN, color_bar, style
+from fnn_jax.common.figures import DPI, FAINT, MEDIUM, SMALL, UNKNOWN, color_bar, journal_style, style
 from fnn_jax.explorer.raster import color_map, scaled
 from fnn_jax.explorer.views import Colors, View, limits_of
 
@@ -57,6 +57,12 @@ def map_file(
     figure = Figure(figsize=(5.5 * len(views), 4.2), layout="constrained")  # in inches
     for view, ax in zip(views, np.ravel(figure.subplots(1, len(views))), strict=True):
         draw_map(ax, units, view, colors, chosen, label)
+    return file_of(figure, kind)
+
+
+def file_of(figure: Any, kind: str) -> bytes:
+    """A figure as a file, ``kind`` of ``FORMATS``."""
     file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=200)
+    with journal_style():
+        figure.savefig(file, format=kind, dpi=DPI)
     return file.getvalue()

@@ -14,7 +14,7 @@ from fnn_jax.common.figures import REFERENCE
 from fnn_jax.explorer.raster import color_map, raster
 from fnn_jax.explorer.selection import Brush, box
 from fnn_jax.explorer.state import State
-from fnn_jax.explorer.views import Colors, View, limits_of
+from fnn_jax.explorer.views import MONITOR, Colors, View, limits_of
 
 SHAPE = (360, 400)  # rows and columns of the image
 STEPS = 256  # of a colour scale
@@ -49,7 +49,7 @@ class UnitMap:
         self._source = ColumnDataSource({"image": [np.zeros(SHAPE, np.uint32)]})
         self.figure.image_rgba("image", x=left, y=low, dw=right - left, dh=high - low, source=self._source)
         if view.edges:
-            self.figure.line([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1], color=REFERENCE, line_dash="dashed")
+            self.figure.line(*MONITOR, color=REFERENCE, line_dash="dashed")
         self._mapper, self._color = LinearColorMapper(palette=_palette(state.colors())), None
         self._bar = ColorBar(color_mapper=self._mapper, width=10, title="")
         self.figure.add_layout(self._bar, "right")

@@ -9,12 +9,14 @@ import panel as pn
 from bokeh.models.widgets.tables import NumberFormatter
 from matplotlib.colors import to_hex
 
-from fnn_jax.explorer.drawing import FORMATS
+from fnn_jax.explorer.buttons import picture_buttons
+from fnn_jax.explorer.comparing import Comparison
 from fnn_jax.explorer.maps import UnitMap
 from fnn_jax.explorer.player import PlayerPane
 from fnn_jax.explorer.raster import color_map
 from fnn_jax.explorer.selection import Brush
 from fnn_jax.explorer.state import State
+from fnn_jax.explorer.unit_pane import UnitPane
 from fnn_jax.explorer.views import is_kind
 
 # As wide as there is room for, two in a row where they fit, one below the other on a telephone.
@@ -40,11 +42,15 @@ def _formats(state: State) -> dict[str, NumberFormatter]:
 class Page:
     """A page of Panel, ``template``, that shows a state and changes it.
 
+    Args:
+        comparison: of the state; default: a new one, which is gone after a reload.
+
     Attributes:
-        count, table, error: what tests look at: how many units are chosen, their rows, and what went wrong.
+        count, table, units, error: what tests look at: how many units are chosen, their rows, the pages of some, and
+            what went wrong.
     """
 
-    def __init__(self, state: State):
+    def __init__(self, state: State, comparison: Comparison | None = None):
         self._state = state
         self.count = pn.pane.Markdown(css_classes=["count"])
         self.error = pn.pane.Alert(visible=False, alert_type="danger")
@@ -64,6 +70,7 @@ class Page:
         )
         self.table.param.watch(self.tried(lambda event: self._pick(event.new)), "selection")
         self.player = PlayerPane(state, self.tried, SHARED) if state.table.twins else None
+        self.units = UnitPane(comparison or Comparison(state), self.tried, SHARED, bool(state.table.twins))
         self._build_maps()
         self._build_filters()
         results = [self.count, self._legend, self._maps_row, self.table, "### The same in Python"]
@@ -75,17 +82,19 @@ class Page:
         )
         self.template = pn.template.FastListTemplate(
             title="fnn_jax explorer",
-            main=[self.error, self._with_player(units)],
+            main=[self.error, self._tabs(units)],
             main_layout=None,
             theme_toggle=True,
         )
         self._refresh()
 
-    def _with_player(self, units: Any) -> Any:
-        """A second tab where there are twins."""
-        if self.player is None:
-            return units
-        return pn.Tabs(("Units", units), ("Play a stimulus", self.player.layout), sizing_mode="stretch_width")
+    def _tabs(self, units: Any) -> pn.Tabs:
+        """The player only where there are twins."""
+        tabs = pn.Tabs(("Units", units), ("One or two units", self.units.layout), sizing_mode="stretch_width")
+        if self.player is not None:
+            tabs.append(("Play a stimulus", self.player.layout))
+        tabs.param.watch(self.tried(lambda event: self.units.show(event.new == 1)), "active")
+        return tabs
 
     def _pick(self, places: list[int]) -> None:
         """Rows of the table were clicked."""
@@ -106,14 +115,7 @@ class Page:
                 callback=lambda: io.BytesIO(state.csv()), filename="units.csv", label="Table as CSV"
             )
         ]
-        for kind in FORMATS:
-            files.append(
-                pn.widgets.FileDownload(
-                    callback=lambda kind=kind: io.BytesIO(state.picture(kind)),
-                    filename=f"units.{kind}",
-                    label=f"Maps as {kind.upper()}",
-                )
-            )
+        files += picture_buttons(state.picture, "maps", "Maps")
         return [color, shown, filtered, self._filters, clear, "### Export", *files]
 
     def tried(self, act: Callable[[Any], None]) -> Callable[[Any], None]:

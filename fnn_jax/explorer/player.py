@@ -12,6 +12,7 @@ from bokeh.plotting import figure
 
 from fnn_jax.common.figures import REFERENCE, SIDE_BY_SIDE
 from fnn_jax.common.rate import HZ
+from fnn_jax.explorer.buttons import picture_buttons
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, Played
 from fnn_jax.explorer.state import State
 
@@ -73,6 +74,7 @@ class PlayerPane:
         self._csv = pn.widgets.FileDownload(
             callback=self._file, filename="responses.csv", label="Responses as CSV", visible=False
         )
+        self._files = pn.Column(*picture_buttons(self._picture, "played", "Frame and traces"), visible=False)
         self._choose()
         self._build_figures()
         pictures = [
@@ -86,7 +88,8 @@ class PlayerPane:
             styles={"min-width": "0"},
             sizing_mode="stretch_width",
         )
-        controls = [self._stimulus, self._path, self._parameters, *self._behaviour.values(), self.button, self._csv]
+        controls = [self._stimulus, self._path, self._parameters, *self._behaviour.values(), self.button]
+        controls += [self._csv, self._files]
         self.layout = pn.FlexBox(
             pn.Column(*controls, styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
             pn.Column(self.status, self._shown, self._code, stylesheets=[stylesheet], sizing_mode="stretch_width"),
@@ -151,8 +154,11 @@ class PlayerPane:
             "name": list(played.names),
         }
         self._player.param.update(end=len(played.frames) - 1, value=0, visible=True)
-        self._shown.visible = self._csv.visible = True
-        self._code.object = f"### The same in Python\n\n```python\n{played.code}```"
+        self._shown.visible = self._csv.visible = self._files.visible = True
+        self._show_code(0)
+
+    def _show_code(self, frame: int) -> None:
+        self._code.object = f"### The same in Python\n\n```python\n{self._state.played_code(frame)}```"
 
     def _build_figures(self) -> None:
         """The monitor, the retina, and the responses with a line where the frame is."""
@@ -195,6 +201,12 @@ class PlayerPane:
         self._player.jscallback(
             value=SHOW_FRAME, args={"frames": self._frames, "monitor": monitor, "retina": retina, "cursor": cursor}
         )
+
+    def _picture(self, kind: str) -> bytes:
+        """Of the frame that is shown; the lines of Python are those of this one."""
+        frame = int(self._player.value)
+        self._show_code(frame)
+        return self._state.played_picture(kind, frame)
 
     def _file(self) -> io.BytesIO:
         return io.BytesIO(self._state.playing.result.csv())

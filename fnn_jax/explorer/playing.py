@@ -97,7 +97,8 @@ class Played(NamedTuple):
 
     ``frames``: of the monitor, uint8 ``[T, H, W]``. ``retina``: the image there, uint8 ``[T, h, w]``, its least and
     largest value black and white. ``responses``: ``[T, unit]``. ``names``: of the units. ``code``: lines of Python that
-    make ``frames``, ``retina`` and ``responses``. ``remark``: what was left out.
+    make ``frames``, ``retina``, ``responses`` and ``names`` of the list ``twins``, with ``numpy`` and ``stimuli``
+    imported. ``remark``: what was left out.
     """
 
     frames: np.ndarray
@@ -142,7 +143,7 @@ def play(
     """Play a stimulus to units of a twin, the first ``MOST_FRAMES`` frames of it.
 
     Args:
-        units: ``readout_id`` of each, at most ``MOST_UNITS``. twin_code: lines of Python that make ``twin``.
+        units: ``readout_id`` of each, at most ``MOST_UNITS``. twin_code: the expression that makes the twin.
         name: of ``CHOICES``, or ``VIDEO``. values: of its parameters, by keyword. path: of a video.
         say: is told how far it is.
 
@@ -171,20 +172,22 @@ def play(
         responses.append(np.asarray(output.responses)[:count, 0, : len(units)])
         retina.append(np.asarray(output.features["retina"])[:count, 0, ..., 0])
         say(f"{where.stop} of {len(frames)} frames")
+    names = tuple(f"{twin.name} readout {unit}" for unit in units)
     lines = [
-        f"{twin_code}.select({units})",
+        f"twin = {twin_code}.select({units})",
         "display = stimuli.Display.of(twin)",
         f"frames = stimuli.as_levels({movie_code(name, values, path.strip())}.frames[:{MOST_FRAMES}])",
         f"perspectives = np.tile([{behaviour.eye_x}, {behaviour.eye_y}], (len(frames), 1))",
         f"modulations = np.tile([{behaviour.pupil}, {behaviour.running}], (len(frames), 1))",
         "responses = twin.predict(frames, perspectives, modulations)",
-        'retina = twin.features(frames, ["retina"], perspectives, modulations)["retina"]',
+        'retina = twin.features(frames, ["retina"], perspectives, modulations)["retina"][..., 0]',
+        f"names = {list(names)}",
     ]
     return Played(
         frames,
         _gray(np.concatenate(retina)),
         np.concatenate(responses),
-        tuple(f"{twin.name} readout {unit}" for unit in units),
+        names,
         "\n".join(lines) + "\n",
         f"the last {more} frames of the stimulus are left out" if more else "",
     )

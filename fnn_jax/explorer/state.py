@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from fnn_jax.explorer.background import Work
-from fnn_jax.explorer.drawing import map_file
+from fnn_jax.explorer.drawing import file_of, map_file
 from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, play
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
+from fnn_jax.explorer.unit_figure import draw_played
 from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, views_of
 
 MOST_KINDS = 20  # of a column that can be a colour or a filter
@@ -109,9 +110,22 @@ class State:
         scan = self.table.units["scan"][rows[0]]
         number = [twin.name for twin in self.table.twins].index(scan)
         units = self.table.units["readout_id"].loc[rows].tolist()
-        code = f"import numpy as np\nfrom fnn_jax import stimuli\n{self.table.twins_code}\ntwin = twins[{number}]"
-        twin = self.table.twins[number]
+        twin, code = self.table.twins[number], f"twins[{number}]"
         self.playing.start(lambda say: play(twin, units, code, name, values, path, behaviour, say))
+
+    def played_code(self, frame: int = 0) -> str:
+        """Lines of Python that make what was played, and the figure of it at a frame."""
+        played = self.playing.result
+        return (
+            f"import numpy as np\nfrom fnn_jax import stimuli\nfrom fnn_jax.explorer.unit_figure import draw_played\n"
+            f"{self.table.twins_code}\n{played.code}"
+            f'draw_played(frames, retina, responses, names, frame={frame}, path="played.png")\n'
+        )
+
+    def played_picture(self, kind: str, frame: int) -> bytes:
+        """What was played, at a frame, as a file, ``kind``: png, svg or pdf."""
+        played = self.playing.result
+        return file_of(draw_played(played.frames, played.retina, played.responses, played.names, frame), kind)
 
     def csv(self) -> bytes:
         """The rows of the chosen units."""

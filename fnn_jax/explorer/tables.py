@@ -9,6 +9,7 @@ import pandas as pd
 
 from fnn_jax import microns
 from fnn_jax.common.checks import path as checked_path
+from fnn_jax.explorer.results import Opened, open_result
 from fnn_jax.screen.store import open_screen
 from fnn_jax.twin.twin import Twin
 from fnn_jax.weights.units import flatten
@@ -23,7 +24,7 @@ class UnitTable(NamedTuple):
 
     ``units``: a row for each unit, numbered from 0. ``title``: where they come from. ``code``: lines of Python that
     make the same table, under the name ``units``. ``twins``: those of the units, which answer to what is played;
-    ``twins_code`` makes the same list, under the name ``twins``.
+    ``twins_code`` makes the same list, under the name ``twins``. ``results``: what is on disk of single units.
     """
 
     units: pd.DataFrame
@@ -31,6 +32,7 @@ class UnitTable(NamedTuple):
     code: str
     twins: tuple[Twin, ...] = ()
     twins_code: str = ""
+    results: tuple[Opened, ...] = ()
 
 
 def published_table(scans: Sequence[str] | None = None, directory: str | os.PathLike | None = None) -> UnitTable:
@@ -76,19 +78,20 @@ def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
             all stimuli is the column ``mean_response``, or tables of one's own, ``.csv`` and ``.parquet``.
 
     Raises:
-        FileNotFoundError: nothing is there. ValueError: it is something else. ScreenError: a damaged screen.
+        FileNotFoundError: nothing is there. ValueError: it is something else, or damaged.
     """
     tables = [_read(checked_path("results", path).expanduser()) for path in paths]
     found, codes = [table for table, _ in tables], [code for _, code in tables]
+    results = tuple(opened for path in paths if (opened := open_result(path)) is not None)
     imports = "import pandas as pd\n" + "from fnn_jax.screen import open_screen\n" * any(
         "open_screen" in c for c in codes
     )
     if len(found) == 1:
-        return UnitTable(found[0], str(paths[0]), f"{imports}\nunits = {codes[0]}")
+        return UnitTable(found[0], str(paths[0]), f"{imports}\nunits = {codes[0]}", results=results)
     named = [table.assign(**{SOURCE: str(path)}) for table, path in zip(found, paths, strict=True)]
     rows = ",\n    ".join(f"{c}.assign({SOURCE}={str(path)!r})" for c, path in zip(codes, paths, strict=True))
     code = f"{imports}\ntables = [\n    {rows},\n]\nunits = pd.concat(tables, ignore_index=True)"
-    return UnitTable(pd.concat(named, ignore_index=True), ", ".join(map(str, paths)), code)
+    return UnitTable(pd.concat(named, ignore_index=True), ", ".join(map(str, paths)), code, results=results)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, str]:

@@ -24,6 +24,7 @@ class View(NamedTuple):
     edges: bool = False
 
 
+MONITOR = ([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1])  # x and y of its edge
 LEFT_RIGHT, TOP_BOTTOM = "left (-1) to right (1)", "top (-1) to bottom (1)"
 CORTEX = (
     View("cortex from above", "unit_y", "unit_x", "lateral to medial (µm)", "posterior to anterior (µm)"),

@@ -1,0 +1,205 @@
+"""What is on disk of single units: curves, fields and synthesised stimuli, as panels of figures."""
+
+import functools
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.common.checks import path as checked_path
+from fnn_jax.common.drawing import draw_frames, draw_traces
+from fnn_jax.common.figures import RESPONSES, color_bar, style
+from fnn_jax.physiology.field_panels import draw_receptive_field
+from fnn_jax.physiology.panels import RESPONSE, draw_polar_tuning, draw_tuning_curve
+from fnn_jax.physiology.von_mises import PARAMETERS, von_mises_curve
+from fnn_jax.stimuli.display import Display
+from fnn_jax.synthesis.result import RECORD, Synthesis
+
+UNITS, CONDITIONS, ARRAYS = "units.parquet", "conditions.csv", "arrays.npz"  # of a folder of fnn-jax tune
+NUMBERS = ("readout_id", "unit_id")
+IDENTITY = ("scan", "session", "scan_idx", *NUMBERS)
+HEIGHT, FLAT = 62, 30  # millimetres: of a panel, and of a strip of frames
+
+
+class Panel(NamedTuple):
+    """``draw(ax)``, axes of matplotlib, polar ones where ``is_polar`` is True. ``height``: in millimetres."""
+
+    title: str
+    draw: Callable[[Any], Any]
+    is_polar: bool = False
+    height: float = HEIGHT
+
+
+def unit_name(unit: pd.Series) -> str:
+    """What a row of a table of units is called."""
+    known = {name: unit[name] for name in (*IDENTITY, "target") if name in unit and not pd.isna(unit[name])}
+    scan = known.get("scan") or (f"{known['session']}-{known['scan_idx']}" if "scan_idx" in known else "")
+    for name, word in (("readout_id", "readout"), ("unit_id", "unit"), ("target", "target")):
+        if name in known:
+            return f"{scan} {word} {known[name]}".strip()
+    return f"{scan} row {unit.name}".strip()
+
+
+def place_of(unit: pd.Series, units: pd.DataFrame) -> int | None:
+    """The row of a table that is about a unit, by all columns of ``IDENTITY`` that both have; None: there is none."""
+    if "target" in unit and "readout_id" not in unit:  # the table of a synthesis names its targets so
+        unit = pd.concat([unit, pd.Series({"readout_id": unit["target"]})])
+    shared = [name for name in IDENTITY if name in units and name in unit]
+    if not set(shared) & set(NUMBERS):
+        return None
+    same = np.logical_and.reduce([units[name].astype(str).to_numpy() == str(unit[name]) for name in shared])
+    return int(np.argmax(same)) if same.any() else None
+
+
+class Tuned:
+    """A folder that ``fnn-jax tune`` or ``save_result`` wrote.
+
+    Attributes:
+        name: what panels call it. code: the expression that makes it. units: its table, a row for each unit.
+
+    Raises:
+        ValueError: a file of it is damaged or missing.
+    """
+
+    def __init__(self, path: Path, name: str, code: str):
+        self.path, self.name, self.code = path, name, code
+        try:
+            self.units = pd.read_parquet(path / UNITS)
+            with np.load(path / ARRAYS) as arrays:
+                self._names = list(arrays)
+                whole = [each for each in self._names if each == "curve" or each.startswith("axis/")]
+                self._arrays = {each: arrays[each] for each in whole}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"results has {str(path)!r}, of which a file is missing or damaged ({error}). Measure it again "
+                "in a new folder."
+            ) from error
+
+    def panels(self, unit: pd.Series) -> list[Panel]:
+        """What it says of a unit; nothing where it does not know it."""
+        place = place_of(unit, self.units)
+        if place is None:
+            return []
+        found = [self._curve_panel(place)] if "curve" in self._arrays else []
+        names = [name for name in self._names if name in ("on", "off", "field")]
+        return found + [Panel(self._title(name), functools.partial(self._draw_field, name, place)) for name in names]
+
+    def _title(self, what: str) -> str:
+        return f"{what}, {self.name}"
+
+    def _curve_panel(self, place: int) -> Panel:
+        axes = {key.removeprefix("axis/"): each for key, each in self._arrays.items() if key.startswith("axis/")}
+        curve = self._arrays["curve"][..., place]
+        title = self._title(" and ".join(axes).replace("_", " ") or "curve")
+        if list(axes) == ["direction"]:
+            fitted = self._fitted(self.units.iloc[place])
+            draw = functools.partial(draw_polar_tuning, directions=axes["direction"], responses=curve, fitted=fitted)
+            return Panel(title, draw, is_polar=True)
+        if curve.ndim == 2:
+            return Panel(title, functools.partial(_draw_plane, axes=axes, curve=curve))
+        name, values = next(iter(axes.items()), ("condition", np.arange(len(curve))))
+        label = name.replace("_", " ")
+        return Panel(title, functools.partial(draw_tuning_curve, values=values, responses=curve, label=label))
+
+    @staticmethod
+    def _fitted(row: pd.Series) -> Callable[[Any], np.ndarray] | None:
+        if not set(PARAMETERS) <= set(row.index) or not np.isfinite(row["mu"]):
+            return None
+        parameters = row[[*PARAMETERS]].astype(float)
+        return lambda directions: von_mises_curve(directions, *parameters)
+
+    def _draw_field(self, name: str, place: int, ax: Any) -> None:
+        """In pixels: the folder does not say how many degrees they have."""
+        field = self._field(name, place)
+        size = 1
+        if field.ndim == 3:  # of noise: one for each lag, in checks
+            field = field[int(self.units["best_lag"].iloc[place])]
+            size = int(pd.read_csv(self.path / CONDITIONS)["check_px"].iloc[0])
+        rows, columns = field.shape
+        display = Display.in_pixels(rows * size, columns * size).in_blocks(size)
+        draw_receptive_field(ax, field, display, RESPONSE if size == 1 else "weighted level")
+
+    def _field(self, name: str, place: int) -> np.ndarray:
+        """That of one unit; those of all may not fit into memory."""
+        with zipfile.ZipFile(self.path / ARRAYS) as archive, archive.open(f"{name}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            count = int(np.prod(shape[1:]))
+            file.seek(file.tell() + place * count * dtype.itemsize)
+            return np.frombuffer(file.read(count * dtype.itemsize), dtype).reshape(shape[1:])
+
+
+class Synthesized:
+    """A folder that ``fnn-jax synthesize`` wrote; attributes as of ``Tuned``.
+
+    Raises:
+        SynthesisError: it is damaged, or not finished.
+    """
+
+    def __init__(self, path: Path, name: str, code: str):
+        self.name, self.code = name, code
+        self._found = Synthesis.load(path)
+        scan = self._found.record["twin"].split()[0]
+        self.units = pd.DataFrame({"scan": scan, "readout_id": self._found.names})
+
+    def panels(self, unit: pd.Series) -> list[Panel]:
+        """The stimulus, and the responses to it; nothing of a unit that is no target."""
+        place = place_of(unit, self.units)
+        if place is None:
+            return []
+        found = self._found
+        frames = functools.partial(draw_frames, frames=found.frames[place, 0], num_frames=3)
+        return [
+            Panel(f"stimulus, {self.name}", frames, height=FLAT),
+            Panel(f"responses to it, {self.name}", functools.partial(self._draw_responses, place)),
+        ]
+
+    def _draw_responses(self, place: int, ax: Any) -> None:
+        found = self._found
+        burn_in = np.full(found.record["burn_in"], np.nan)
+        both = [array[place, 0].mean((1, 2)) for array in (found.start_responses, found.responses)]
+        traces = np.stack([np.concatenate([burn_in, each]) for each in both], axis=1)
+        draw_traces(ax, traces, ["at the start", "at the end"])
+
+
+Opened = Tuned | Synthesized
+
+
+def open_result(path: str | os.PathLike, name: str | None = None) -> Opened | None:
+    """What a folder holds of single units; None: it is a table, or another thing without any.
+
+    Args:
+        path: of a folder of ``fnn-jax tune`` or ``fnn-jax synthesize``. name: what panels call it; default: the
+            folder's.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    folder = checked_path("path", path).expanduser()
+    code = f"open_result({str(path)!r}{'' if name is None else f', {name!r}'})"
+    if (folder / RECORD).exists():
+        return Synthesized(folder, name or folder.name, code)
+    if (folder / ARRAYS).exists() and (folder / UNITS).exists():
+        return Tuned(folder, name or folder.name, code)
+    return None
+
+
+def _draw_plane(ax: Any, axes: dict[str, np.ndarray], curve: np.ndarray) -> None:
+    """Responses to two things that were changed together."""
+    (first, across), (second, up) = ((name, np.unique(values)) for name, values in axes.items())
+    image = ax.imshow(curve.T, origin="lower", cmap=RESPONSES, aspect="auto", vmin=0)
+    ax.set_xticks(range(len(across)), [f"{value:g}" for value in across])
+    ax.set_yticks(range(len(up)), [f"{value:g}" for value in up])
+    ax.set(xlabel=first.replace("_", " "), ylabel=second.replace("_", " "))
+    color_bar(ax, image, RESPONSE)
+    style(ax)
+
+
+def panels_of(unit: pd.Series, results: Sequence[Opened]) -> list[Panel]:
+    """What all results say of a unit."""
+    return [panel for result in results for panel in result.panels(unit)]

@@ -1,0 +1,181 @@
+"""Units side by side, or one of them: where it lies, what was measured of it, how it responds."""
+
+import functools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fnn_jax.common.drawing import draw_traces
+from fnn_jax.common.figures import (
+    DOUBLE,
+    FRAMES,
+    HIGHLIGHT,
+    LARGE,
+    MIDDLE,
+    REFERENCE,
+    SINGLE,
+    SMALL,
+    journal_style,
+    new_figure,
+    save_figure,
+    style,
+)
+from fnn_jax.common.rate import HZ
+from fnn_jax.explorer.raster import raster
+from fnn_jax.explorer.results import Opened, Panel, panels_of, unit_name
+from fnn_jax.explorer.views import MONITOR, Colors, View, limits_of, views_of
+
+MOST = 2  # units side by side
+COLUMNS = 3  # of panels of one unit
+SHAPE = (300, 300)  # rows and columns of the image of all units
+TITLE = 8  # millimetres
+
+
+@journal_style()
+def draw_units(
+    units: pd.DataFrame,
+    rows: Sequence[int],
+    results: Sequence[Opened] = (),
+    played: Mapping[str, np.ndarray] | None = None,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """One unit, or two side by side: a panel for each map and for each result; below, what they did when played to.
+
+    Args:
+        units: a row for each unit. rows: of the one or two that are drawn. results: of ``open_result``. played:
+            responses of units by name, ``[T]``; those of others are not drawn. path: of a file to write.
+
+    Raises:
+        ValueError: there are no rows, or too many; or the table has nothing to draw.
+    """
+    if not 1 <= len(rows) <= MOST:
+        raise ValueError(f"rows has {len(rows)} units; expected 1 to {MOST}.")
+    shown = [unit_panels(units, row, results) for row in rows]
+    together = played_panel(units, rows, played or {})
+    if not any(shown) and together is None:
+        raise ValueError("There is nothing to draw: the table has no two columns of numbers, and there are no results.")
+    lines = _lines(shown)
+    columns = max(map(len, lines), default=1)
+    heights = [max(panel.height for panel in line if panel) for line in lines]
+    heights += [] if together is None else [together.height]
+    figure = new_figure((SINGLE, MIDDLE, DOUBLE)[columns - 1], sum(heights) + TITLE)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for number, line in enumerate(lines):
+        for place, panel in enumerate(line):
+            if panel is not None:
+                _draw(panel, figure, grid[number, place])
+    if together is not None:
+        _draw(together, figure, grid[-1, :])
+    figure.suptitle(" and ".join(unit_name(units.loc[row]) for row in rows), fontsize=LARGE)
+    save_figure(figure, path)
+    return figure
+
+
+@journal_style()
+def draw_panel(panel: Panel, width: float = SINGLE) -> Any:
+    """A figure of one panel, ``width`` in millimetres."""
+    figure = new_figure(width, panel.height)
+    _draw(panel, figure, 111)
+    return figure
+
+
+def unit_panels(units: pd.DataFrame, row: int, results: Sequence[Opened]) -> list[Panel]:
+    """Where a unit lies, and what results say of it."""
+    unit = units.loc[row]
+    places = [
+        Panel(view.name, functools.partial(_draw_place, units=units, row=row, view=view))
+        for view in views_of(units)
+        if np.isfinite([unit[view.x], unit[view.y]]).all()
+    ]
+    return places + panels_of(unit, results)
+
+
+def played_panel(units: pd.DataFrame, rows: Sequence[int], played: Mapping[str, np.ndarray]) -> Panel | None:
+    """Responses of the units to what was played, one over the other; None: it was played to none of them."""
+    names = [name for row in rows if (name := unit_name(units.loc[row])) in played]
+    if not names:
+        return None
+    traces = np.stack([played[name] for name in names], axis=1)
+    title = "responses to the played stimulus"
+    if len(names) == MOST and (traces.std(axis=0) > 0).all():
+        title += f", correlation {np.corrcoef(traces.T)[0, 1]:.2f}"
+    return Panel(title, functools.partial(draw_traces, responses=traces, names=names))
+
+
+@journal_style()
+def draw_played(
+    frames: np.ndarray,
+    retina: np.ndarray,
+    responses: np.ndarray,
+    names: Sequence[str],
+    frame: int = 0,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """A frame of what was played and the image on the retina; below, the responses, with a line at the frame.
+
+    Args:
+        frames: uint8 ``[T, H, W]``. retina: ``[T, h, w]``, its least and largest value are black and white. responses:
+            ``[T, unit]``. names: of the units. path: of a file to write.
+
+    Raises:
+        ValueError: there is no such frame.
+    """
+    if not 0 <= frame < len(frames):
+        raise ValueError(f"frame is {frame}; expected 0 to {len(frames) - 1}.")
+    figure = new_figure(MIDDLE, 100)
+    grid = figure.add_gridspec(2, 2)
+    second = frame / HZ
+    for place, (title, image, limits) in enumerate(
+        (("monitor", frames, (0, 255)), ("retinal image", retina, (retina.min(), retina.max())))
+    ):
+        ax = figure.add_subplot(grid[0, place])
+        ax.imshow(image[frame], cmap=FRAMES, vmin=limits[0], vmax=limits[1])
+        ax.set(xticks=[], yticks=[])
+        style(ax, f"{title} at {second:.2f} s")
+    ax = draw_traces(figure.add_subplot(grid[1, :]), responses, names)
+    ax.axvline(second, color=REFERENCE, linewidth=0.8)
+    _legend_above(ax)
+    save_figure(figure, path)
+    return figure
+
+
+def _draw(panel: Panel, figure: Any, place: Any) -> None:
+    ax = figure.add_subplot(place, **({"projection": "polar"} if panel.is_polar else {}))
+    panel.draw(ax)
+    style(ax, panel.title)
+    if ax.get_legend() is not None:
+        _legend_above(ax)
+
+
+def _legend_above(ax: Any) -> None:
+    """Where it hides nothing."""
+    entries = len(ax.get_legend_handles_labels()[1])
+    ax.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    ax.set_title(ax.get_title(), pad=4 + 1.5 * SMALL * math.ceil(entries / 2), fontsize=ax.title.get_fontsize())
+
+
+def _lines(shown: Sequence[Sequence[Panel]]) -> list[list[Panel | None]]:
+    """Rows of panels: of one unit as they come, of two the same thing side by side."""
+    if len(shown) == 1:
+        (panels,) = shown
+        return [list(panels[start : start + COLUMNS]) for start in range(0, len(panels), COLUMNS)]
+    titles = dict.fromkeys(panel.title for panels in shown for panel in panels)
+    by_title = [{panel.title: panel for panel in panels} for panels in shown]
+    return [[each.get(title) for each in by_title] for title in titles]
+
+
+def _draw_place(ax: Any, units: pd.DataFrame, row: int, view: View) -> None:
+    """All units as a faint ground, and one."""
+    x, y = units[view.x].to_numpy(float), units[view.y].to_numpy(float)
+    limits = across, up = limits_of(units, view)
+    nobody = Colors(np.zeros(len(units)), ("unit",), (0, 1), False)
+    image = raster(x, y, nobody, np.zeros(len(units), bool), limits, SHAPE)
+    ax.imshow(image, extent=(*across, *up), origin="lower", aspect="auto", interpolation="nearest")
+    if view.edges:
+        ax.plot(*MONITOR, color=REFERENCE, linestyle="--", linewidth=0.8)
+    ax.plot(units[view.x][row], units[view.y][row], "o", color=HIGHLIGHT, markersize=5)
+    ax.set(xlim=across, ylim=up[::-1] if view.y_down else up, xlabel=view.x_label, ylabel=view.y_label)
