@@ -1,7 +1,9 @@
 """Protocols on a small twin: from the stimulus to the table, the figures and the command line."""
 
+import html
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import pytest
 
 from fnn_jax import Screen, cli, physiology, stimuli
 from fnn_jax.model import geometry
-from fnn_jax.physiology import figures, protocols
+from fnn_jax.physiology import figures, protocols, write_report
 from fnn_jax.stimuli import Display
 
 # Pixels of the small twin are 7 degrees wide.
@@ -227,6 +229,10 @@ def test_figures(results, twin, tmp_path):
         figures.polar_tuning(results["size"])
     with pytest.raises(ValueError, match="at least one each"):
         figures.response_raster(np.zeros((0, 3)))
+    with pytest.raises(TypeError, match="result is 3; expected what Protocol.run returned"):
+        write_report(3, "out")
+    with pytest.raises(ValueError, match="pages is -1"):
+        write_report(results["size"], "out", pages=-1)
 
 
 @pytest.mark.slow
@@ -266,6 +272,10 @@ def test_tune(twin, tmp_path, monkeypatch, capsys, protocol):
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.p*")}
     assert sum(name.startswith("units/") for name in files) == 4
     assert {"summary.png", "summary.pdf", "stimulus.png"} <= files
+    report = Path("out/report.html").read_text()
+    assert report.count("<img ") == 6 and f"{protocol} {settings[0]}" in html.unescape(report)
+    assert "pref_dir (deg)" in report or protocol == "dots"
+    assert report.count("<tr>") > 3 and "Weights: " in report and 'class="video"' in report
     assert cli.main([*command, "--set", *settings]) == 0  # goes on from the screen, which is done
     capsys.readouterr()
     for extra, message in (

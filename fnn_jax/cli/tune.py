@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fnn_jax.cli.options import (
     add_prediction,
     add_weights,
@@ -21,9 +19,9 @@ from fnn_jax.cli.options import (
 from fnn_jax.physiology import figures
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import PROTOCOLS, readout_center
-from fnn_jax.physiology.result import Result, save_result
+from fnn_jax.physiology.report import write_report
+from fnn_jax.physiology.result import Result
 from fnn_jax.stimuli.display import Display
-from fnn_jax.stimuli.sheet import contact_sheet
 from fnn_jax.twin.twin import Twin
 
 
@@ -31,8 +29,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Shows the stimuli of a protocol to one or several scans and measures every unit. Writes "
         "OUT/units.csv and .parquet (a row for each unit, with the published names of columns), conditions.csv (what "
-        "was shown), arrays.npz (curves or fields), figures as .png and .pdf, and screen.zarr, the responses: killed "
-        "and started again, it resumes there. See docs/physiology.md."
+        "was shown), arrays.npz (curves or fields), figures as .png and .pdf, report.html with all of it, and "
+        "screen.zarr, the responses: killed and started again, it resumes there. See docs/physiology.md."
     )
     parser.add_argument(
         "--protocol",
@@ -78,7 +76,8 @@ def run(options: argparse.Namespace) -> None:
     result = protocol.run(
         twins, output / "screen.zarr", batch_size=options.batch_size, **common_options(options), **behaviour(options)
     )
-    written = [*save_result(result, output), *_draw(result, output, options.reports)]
+    stated = {"protocol": " ".join([options.protocol, *options.set]), "geometry": options.geometry}
+    written = write_report(result, output, pages=options.reports, settings=stated)
     _print_summary(result)
     print(f"written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}, screen.zarr")
 
@@ -102,35 +101,6 @@ def _protocol(options: argparse.Namespace, twins: Sequence[Twin]) -> Protocol:
         print(f"center: ({x:.1f}, {y:.1f}) {display.unit}, the median of the units' readout locations")
         chosen["center"] = (x, y)
     return make(display, **chosen)
-
-
-def _draw(result: Result, output: Path, reports: int) -> list[Path]:
-    drawn = {"stimulus": lambda path: contact_sheet(result.protocol.movie(0), path)}
-    title = f"{result.protocol.name}: {', '.join(result.table['scan'].unique())}, {len(result.table)} units"
-    drawn["summary"] = lambda path: figures.scan_summary(result, path, title=title)
-    best, kinds = _best(result), {panel.kind for panel in result.protocol.panels}
-    if "polar" in kinds:
-        drawn["tuning"] = lambda path: figures.polar_tuning(result, best[:12], path)
-    if "field" in kinds:
-        drawn["fields"] = lambda path: figures.receptive_field_panels(result, best[:8], path)
-    for unit in best[:reports]:
-        row = result.table.iloc[unit]
-        drawn[f"units/{row['scan']}-{row['readout_id']}"] = lambda path, unit=unit: figures.unit_report(
-            result, unit, path
-        )
-    paths = []
-    for name, draw in drawn.items():
-        for suffix in (".png", ".pdf"):
-            draw(output / f"{name}{suffix}")
-            paths.append(output / f"{name}{suffix}")
-    return paths
-
-
-def _best(result: Result) -> list[int]:
-    """Units in the order in which their pages are drawn."""
-    column = result.protocol.best_by
-    score = result.table[column].to_numpy(float) if column else np.ptp(result.responses, axis=0)
-    return np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable").tolist()
 
 
 def _print_summary(result: Result) -> None:

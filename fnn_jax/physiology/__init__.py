@@ -20,6 +20,7 @@ from fnn_jax.physiology.receptive_fields import (
     spatial_spread_index,
     spike_triggered_average,
 )
+from fnn_jax.physiology.report import write_report
 from fnn_jax.physiology.result import Measured, Result, save_result
 from fnn_jax.physiology.similarity import location_distance_deg, readout_cosine, signal_correlation
 from fnn_jax.physiology.tuning import gdsi, gosi, interval_responses, permutation_test, preferred, tuning_curve
@@ -54,4 +55,5 @@ __all__ = [
     "spike_triggered_average",
     "tuning_curve",
     "von_mises_curve",
+    "write_report",
 ]

@@ -98,12 +98,12 @@ def draw_distribution(ax: Any, result: Result, column: Column) -> None:
         known = np.isfinite(numbers) & good
         _draw_numbers(ax, column, numbers[known])
         ax.set(xlabel=label, ylabel="units")
-        remark = f", {int(known.sum())} of {len(values)}" + ("" if good.all() else " (good fits)")
+        remark = f"\n{int(known.sum())} of {len(values)}" + ("" if good.all() else " (good fits)")
     else:
         counts = values.value_counts()
         ax.barh(list(counts.index), counts.to_numpy(), color=REFERENCE)
         ax.set(xlabel="units")
-        remark = f": {label}"
+        remark = f"\n{label}"
     style(ax, f"{result.protocol.name}{remark}")
 
 

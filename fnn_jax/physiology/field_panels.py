@@ -26,6 +26,8 @@ def draw_receptive_field(
     Raises:
         TypeError: display is none. ValueError: field has another shape.
     """
+    from matplotlib.ticker import MaxNLocator
+
     require_display(display)
     field = np.asarray(field, float)
     if field.shape != (display.height, display.width):
@@ -37,7 +39,7 @@ def draw_receptive_field(
     x, y = display.positions(np.arange(display.height)[:, None], np.arange(display.width)[None, :])
     image = ax.pcolormesh(x, y, field, cmap=SIGNED, shading="nearest", rasterized=True, vmin=low, vmax=high)
     ax.set(xlabel=f"x ({display.unit})", ylabel=f"y ({display.unit})", aspect="equal", facecolor=UNKNOWN)
-    color_bar(ax, image, label, location="bottom", aspect=25)
+    color_bar(ax, image, label, location="bottom", aspect=25, ticks=MaxNLocator(4))
     return style(ax)
 
 

@@ -105,9 +105,12 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     rows = math.ceil(len(panels) / columns)
     texts = _in_columns(_blocks(results, unit), columns)
     text_height = LINE * (1 + max(text.count("\n") + 1 for text in texts))
-    heights = [*[PANEL] * rows, text_height]
-    figure = new_figure((SINGLE, MIDDLE, DOUBLE)[columns - 1], sum(heights) + 2 * LINE)
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
+    figure = new_figure((SINGLE, MIDDLE, DOUBLE)[columns - 1], PANEL * rows + text_height + 2 * LINE)
+    # Of a grid, the last row would get what labels and bars of colours leave, and cut the text.
+    above, below = figure, figure
+    if panels:
+        above, below = figure.subfigures(2, 1, height_ratios=[PANEL * rows, text_height])
+    grid = above.add_gridspec(max(rows, 1), columns)
     axes = []
     for number, (result, panel) in enumerate(panels):
         polar = {"projection": "polar"} if panel.kind == "polar" else {}
@@ -117,7 +120,7 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     if len(panels) > 1:
         panel_letters(axes)
     for column, lines in enumerate(texts):
-        text = figure.add_subplot(grid[-1, column])
+        text = below.add_subplot(1, columns, column + 1)
         text.set_axis_off()
         text.text(0, 1, lines, va="top", fontsize=SMALL, transform=text.transAxes).set_in_layout(False)
     figure.suptitle(_name(results[0], unit), fontsize=LARGE)

@@ -106,6 +106,6 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
 def _draw(ax: Any, result: Result, unit: int) -> None:
     curve = result.arrays["curve"][:, unit]
     ax.bar(range(len(curve)), curve, color=MAIN)
-    ax.set_xticks(range(len(curve)), SURROUNDS)
+    ax.set_xticks(range(len(curve)), SURROUNDS, rotation=30)
     ax.set(xlabel="surround")
     scale_responses(ax, curve)
