@@ -1,6 +1,7 @@
 """Training: what is frozen rests, what is resumed equals what was not interrupted, what cannot work is refused."""
 
 import dataclasses
+import html
 import json
 import os
 import shutil
@@ -72,6 +73,9 @@ def test_a_twin_comes_out(trained, data, start):
     assert trained.metrics.columns.tolist() == columns and np.isfinite(trained.metrics.to_numpy()).all()
     np.testing.assert_allclose(trained.metrics["lr"], [0.15, 0.3])
     assert (trained.directory / "objectives.png").stat().st_size > 1000
+    report = (trained.directory / "report.html").read_text()
+    assert "best validation objective" in report and "Weights: random weights." in report
+    assert repr(data).split(":")[0] in html.unescape(report) and "learning_rate" in report
     last, best = trained.twin("last"), trained.twin()
     assert last.num_units == data.num_units and last.label == "random weights"
     assert trained.best_epoch == trained.metrics["validation_objective"].idxmin()

@@ -20,8 +20,8 @@ from fnn_jax.twin.compilation import enable_compilation_cache
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Trains a twin as CONFIG says: a .toml file (docs/training.md), or the config.yaml of the released "
-        "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv and objectives.png. Killed "
-        "at any moment and started again, it resumes from its last checkpoint, to the same result."
+        "package as it is. Writes OUT/best and OUT/last, twins like any other, metrics.csv, objectives.png and "
+        "report.html. Killed at any moment and started again, it resumes from its last checkpoint, to the same result."
     )
     parser.add_argument("config", metavar="CONFIG", type=path_name, help=".toml, or a released .yaml")
     parser.add_argument("-o", "--out", metavar="OUT", type=path_name, help="folder to write; default: that of CONFIG")
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
 def _report(training: Training, job: Job) -> None:
     table = training.metrics
     print(table.tail(5).to_string(index=False, float_format="{:.4f}".format))
-    print(f"best epoch: {training.best_epoch}\nin {training.directory}: {BEST}/, {LAST}/, metrics.csv, objectives.png")
+    print(f"best epoch: {training.best_epoch}\nin {training.directory}: {BEST}/, {LAST}/, metrics.csv, objectives.png, report.html")
     if job.state_dict is not None:
         path = training.directory / job.state_dict
         if importlib.util.find_spec("torch") is None:

@@ -23,6 +23,7 @@ from fnn_jax.data.training import TrainingData
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.network import Network
 from fnn_jax.model.parameters import named_parameters, replace_parameters
+from fnn_jax.training import report
 from fnn_jax.training.checkpoints import Checkpoints, Snapshot, TrainingError
 from fnn_jax.training.features import KeptFeatures
 from fnn_jax.training.recipe import Recipe
@@ -124,6 +125,10 @@ def train(
         snapshot = loop.run()
         if first:
             write_twins(directory, steps, snapshot, tables, start)
+            trained_on = {scan: repr(recording) for scan, recording in recordings.items()}
+            remarks = [f"Weights: {start.label}."] if start is not None and start.label else []
+            remarks += [f"Stopped early: {snapshot.stopped}."] if snapshot.stopped else []
+            report.write(directory, snapshot.rows, trained_on, record, remarks)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("twins are written")
     return Training(directory)
