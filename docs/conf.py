@@ -27,6 +27,7 @@ extensions = [
 ]
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "docs/api/*.rst", "benchmarks/results/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+exclude_patterns = ["benchmarks/results/*-quick.md"]  # what --quick measures is no result
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # shapes and units stand in the docstrings

@@ -12,11 +12,16 @@ import reader
 import reference
 from tolerances import TOLERANCES
 
-from fnn_jax import NetworkConfig, stimuli
+from fnn_jax import NetworkConfig, stimuli, synthesis
+from fnn_jax.physiology import protocols
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+GALLERIES = sorted((ROOT / "docs").glob("gallery*.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# Four minutes of nothing but compilers: run when its pictures are drawn; test_synthesis.py tries all that it calls.
+DRAWN = ("gallery_synthesis",)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def small_folder(tmp_path_factory):
 
 @pytest.mark.slow  # they compile a lot
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in DRAWN], ids=lambda path: path.name)
 def test_examples_run(page, folder, monkeypatch):
     run(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), page, folder, monkeypatch)
 
@@ -112,5 +117,21 @@ def test_the_gallery_shows_every_stimulus():
     functions = {name: getattr(stimuli, name) for name in set(stimuli.__all__) - helpers}
     shown = [name for name, thing in functions.items() if "display" in getattr(thing, "__annotations__", {})]
     assert len(shown) > 15 and not [name for name in shown if f"stimuli.{name}(" not in page]
-    for name in re.findall(r"figures/gallery/(\w+)\.webp", page):
-        assert re.search(rf"^{name} = ", page, re.MULTILINE), name
+
+
+def test_the_galleries_show_every_protocol_parameterisation_and_objective():
+    page = (ROOT / "docs" / "gallery_protocols.md").read_text()
+    assert not [name for name in protocols.__all__ if f"protocols.{name}(" not in page and name != "PROTOCOLS"]
+    page = (ROOT / "docs" / "gallery_synthesis.md").read_text()
+    made = (synthesis.Parameterisation, synthesis.Objective)
+    functions = {name: getattr(synthesis, name) for name in synthesis.__all__}
+    shown = [name for name, thing in functions.items() if getattr(thing, "__annotations__", {}).get("return") in made]
+    assert len(shown) > 15 and not [name for name in shown if f"synthesis.{name}(" not in page]
+
+
+@pytest.mark.parametrize("page", GALLERIES, ids=lambda path: path.stem)
+def test_pictures_of_galleries_have_their_code(page):
+    shown = re.findall(r"figures/gallery/(\w+)\.webp", page.read_text())
+    assert shown and len(set(shown)) == len(shown)
+    for name in shown:
+        assert re.search(rf"^(    )?{name} = ", page.read_text(), re.MULTILINE), name

@@ -72,7 +72,7 @@ def _draw_histogram(ax: Any, table: pd.DataFrame, measure: str) -> None:
     ax.hist(known, bins=min(BINS, max(10, len(known) // 20)), color=MAIN)
     ax.set(xlabel=label, ylabel="units")
     middle = f"median {label}: {np.median(known):.2f}" if len(known) else "none is defined"
-    undefined = f" ({len(values) - len(known)} of {len(values)} undefined)" if 0 < len(known) < len(values) else ""
+    undefined = f"\n({len(values) - len(known)} of {len(values)} undefined)" if 0 < len(known) < len(values) else ""
     style(ax, f"{middle}{undefined}")
 
 

@@ -26,7 +26,7 @@ from fnn_jax.physiology.panels import Panel, panels_of
 from fnn_jax.physiology.result import Result
 
 UNIT_COLUMNS = ("scan", "readout_id", "session", "scan_idx", "unit_id", "animal_id")
-PANEL, LINE = 48, 3.8  # millimetres: height of a panel, and of a line of text
+PANEL, LINE = 58, 3.3  # millimetres: height of a panel, and of a line of text
 
 
 @journal_style()

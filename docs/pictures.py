@@ -1,0 +1,163 @@
+"""Draw the pictures of the pages: ``python docs/pictures.py`` all of them, ``python docs/pictures.py demo unit`` some.
+
+Those of the galleries are drawn by ``gallery.py``, those of the explorer by its tests.
+"""
+
+import dataclasses
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import optax
+import pandas as pd
+import xarray
+from PIL import Image
+
+from fnn_jax import NetworkConfig, Twin, cli, evaluation, physiology, stimuli, synthesis
+from fnn_jax.common.files import whole_file
+from fnn_jax.demo import run_demo
+from fnn_jax.physiology import Protocol, Result, protocols
+from fnn_jax.synthesis.figures import draw_target
+from fnn_jax.training.figures import draw_metrics
+
+DOCS = Path(__file__).parent
+SIMULATED = pd.DataFrame({"scan": ["simulated"], "readout_id": [0]})
+PREFERRED = 240.0  # degrees
+CENTER = (12.0, -2.0)  # degrees
+
+
+def demo(path: Path) -> None:
+    """The figure of ``fnn-jax demo``."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_demo(folder)
+        shutil.copyfile(Path(folder) / "responses.png", path)
+
+
+def monet2(path: Path) -> None:
+    movie = stimuli.monet2(stimuli.Display.of(), directions=8, duration_s=12)
+    stimuli.contact_sheet(movie, path, num_frames=12)
+
+
+def composed(path: Path) -> None:
+    """The figure of figures.md, whose example writes it as PDF."""
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "figures.md").read_text(), re.DOTALL)
+    exec(compile(example.replace('"figure.pdf"', "path"), "figures.md", "exec"), {"path": path})
+
+
+def unit(path: Path) -> None:
+    """A page of a simulated unit that prefers one direction of motion."""
+    display = stimuli.Display.of()
+    grating = {"directions": [PREFERRED]}
+    size = {"center": CENTER, **grating}
+    shown = [
+        protocols.direction_tuning(display, stimulus="gratings"),
+        protocols.frequency_tuning(display, **grating),
+        protocols.size_tuning(display, **size),
+        protocols.contrast_tuning(display, **grating),
+        protocols.surround_tuning(display, **size),
+        protocols.dot_receptive_field(display, repeats=1),
+        protocols.noise_receptive_field(display, movies=3),
+    ]
+    physiology.figures.unit_report([_simulated(each) for each in shown], 0, path)
+
+
+def _simulated(protocol: Protocol) -> Result:
+    """What a protocol measures of two Gabor filters a quarter of a period apart, which follow 2 Hz and whose squares
+    are added; and of a little light in the same place."""
+    display = protocol.display
+    envelope = np.exp(-(display.distance(CENTER) ** 2) / (2 * 8.0**2))
+    phase = 2 * np.pi * 0.04 * display.along(PREFERRED, CENTER)
+    filters = np.stack([envelope * np.cos(phase), envelope * np.sin(phase), envelope]).reshape(3, -1)
+    filters[:2] -= filters[:2].mean(1, keepdims=True) * filters[2] / filters[2].mean()  # gray is nothing to them
+    filters /= envelope.sum()
+    responses = []
+    for number in range(len(protocol)):
+        movie = protocol.movie(number)
+        seen = (movie.frames.reshape(movie.num_frames, -1) / np.float32(127.5) - 1) @ filters.T.astype(np.float32)
+        state, trace = 0.0, []
+        for even, odd, light in seen.astype(float):
+            state = 0.85 * np.exp(2j * np.pi * 2 / 30) * state + 0.15 * (even + 1j * odd)
+            trace.append(0.2 + 120 * abs(state) ** 2 + max(light, 0))
+        trace = np.array(trace)[:, None]
+        responses.append(trace if protocol.every_frame else physiology.interval_responses(trace, movie.intervals))
+    data = {"responses": (("stimulus", "time", "unit"), np.stack(responses)), "done": ("stimulus", [1] * len(protocol))}
+    return protocol.measure(xarray.Dataset(data), SIMULATED)
+
+
+def evaluated(path: Path) -> None:
+    """1000 simulated units: a signal each, recorded ten times with noise, and predicted more or less well."""
+    random = np.random.default_rng(0)
+    signal = random.normal(size=(1000, 1, 270)).cumsum(-1)
+    signal = (signal - signal.mean(-1, keepdims=True)) / signal.std(-1, keepdims=True)
+    noise, missed = random.uniform(1, 8, (1000, 1, 1)), random.gamma(1, 0.5, (1000, 1, 1))
+    responses = signal + noise * random.normal(size=(1000, 10, 270))
+    predictions = np.repeat(signal + missed * random.normal(size=(1000, 1, 270)), 10, axis=1)
+    table = pd.DataFrame(evaluation.Statistics.of(predictions, responses).measures())
+    evaluation.figures.summary(table, path, title="1000 simulated units, 10 repeats")
+
+
+def synthesised(path: Path) -> None:
+    """A unit with random weights, beside gratings; the published sizes of frames and maps, with few channels."""
+    whole = NetworkConfig.microns(1)
+    small = dataclasses.replace(
+        whole,
+        feedforward=dataclasses.replace(whole.feedforward, channels=(4, 8, 8), out_channels=16),
+        recurrent=dataclasses.replace(whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16),
+    )
+    core = Twin.random(small)
+    channels = core.network.readout.feature.weights().shape[-1]
+    twin = core.with_readout(2 * np.random.default_rng(0).normal(size=(1, channels)), [[0, 0]])
+    found = synthesis.synthesize(
+        twin,
+        [0],
+        parameterisation=synthesis.normalised(synthesis.nlm(16, 144, 256), mean=0.5, contrast=0.2),
+        burn_in=5,
+        steps=60,
+        optimizer=optax.adam(0.05),
+        penalties=[(1e-4, synthesis.roughness())],
+    )
+    display = stimuli.Display.of(twin)
+    others = {}
+    for angle in range(0, 180, 45):
+        grating = stimuli.grating(display, direction=angle, num_frames=16)
+        others[f"grating {angle}"] = twin.predict(grating)[5:, 0]
+    draw_target(found, 0, path, others=others, influence=synthesis.influence(twin, found, 0))
+
+
+def training(path: Path) -> None:
+    """Of the training that training.md begins with."""
+    with tempfile.TemporaryDirectory() as folder:
+        cli.main(["data", "make-example", f"{folder}/example"])
+        cli.main(["train", f"{folder}/example/config.toml"])
+        draw_metrics(pd.read_csv(f"{folder}/example/twin/metrics.csv"), path)
+
+
+def shrink(path: Path) -> None:
+    """With 256 colours a picture has half the bytes, and looks the same."""
+    with whole_file(path) as temporary:
+        picture = Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture.save(temporary, format="PNG", optimize=True)
+
+
+PICTURES = {
+    "demo": demo,
+    "monet2": monet2,
+    "composed": composed,
+    "unit": unit,
+    "evaluation": evaluated,
+    "synthesis": synthesised,
+    "training": training,
+}
+
+FEW_COLOURS = ("monet2", "evaluation", "synthesis", "training")
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or PICTURES:
+        path = DOCS / "figures" / f"{name}.png"
+        PICTURES[name](path)
+        if name in FEW_COLOURS:
+            shrink(path)
+        print(f"{path.relative_to(DOCS)}: {path.stat().st_size / 1000:.0f} kB", flush=True)
