@@ -22,6 +22,7 @@ MODULES = {
     "fnn_jax.encoding": "[encoding](encoding.md)",
     "fnn_jax.encoding.labelled": "[encoding](encoding.md)",
     "fnn_jax.analysis": "[analysis](analysis.md)",
+    "fnn_jax.explorer": "[explorer](explorer.md)",
     "fnn_jax.figures": "[figures](figures.md)",
     "fnn_jax.reproduction": "[reproduction](reproduce.md)",
     "fnn_jax.program.onnx": "[ONNX](onnx.md)",

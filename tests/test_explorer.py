@@ -227,9 +227,9 @@ CURVES = {
     "noise": {"field": np.random.default_rng(1).random((5, 4, 3, 5), np.float32)},
 }
 TITLES = {
-    "direction": ["direction, direction"],
-    "contrast": ["contrast, contrast"],
-    "surround": ["surround, surround"],
+    "direction": ["direction"],
+    "contrast": ["contrast"],
+    "surround": ["surround"],
     "frequency": ["spatial frequency and temporal frequency, frequency"],
     "dots": ["on, dots", "off, dots"],
     "noise": ["field, noise"],
@@ -284,7 +284,7 @@ def test_two_units_side_by_side(folders, tmp_path, monkeypatch):
     assert facts["8-5 readout 8"]["brain_area"] == state.table.units["brain_area"][1]
     assert list(facts.columns) == comparison.names and "monitor_x" in facts.index
     titles = [panel.title for panel in comparison.panels()[1]]
-    assert titles == ["visual space", "direction, direction", "contrast, contrast"]
+    assert titles == ["visual space", "direction", "contrast"]
     monkeypatch.chdir(tmp_path)
     exec(compile(comparison.code(), "exported", "exec"), {})
     assert (tmp_path / "units.png").read_bytes() == comparison.picture("png")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,13 @@ import pandas as pd
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import file_of
 from fnn_jax.explorer.measuring import direction_folder, is_measured, measure_direction
-from fnn_jax.explorer.results import Opened, Panel, Tuned, unit_name
+from fnn_jax.explorer.results import IDENTITY, Opened, Panel, Tuned, place_of, unit_name
 from fnn_jax.explorer.state import State
-from fnn_jax.explorer.unit_figure import MOST, draw_units, played_panel, unit_panels
+from fnn_jax.explorer.unit_figure import MOST, draw_panel, draw_units, played_panel, unit_panels
+from fnn_jax.physiology.columns import KNOWN
 
 MEASURED = "measured here"
+MOST_DRAWN = 200  # panels that are kept, of some 30 kB
 
 
 class Comparison:
@@ -27,6 +30,7 @@ class Comparison:
         self._state, self._table, self.work = state, state.table, Work()
         self._folders: dict[int, Path] = {}
         self._measured: dict[int, Tuned] = {}
+        self._drawn: dict[tuple[int, str], bytes] = {}
 
     @property
     def rows(self) -> list[int]:
@@ -39,17 +43,35 @@ class Comparison:
         return [unit_name(self._table.units.loc[row]) for row in self.rows]
 
     def facts(self) -> pd.DataFrame:
-        """What the table knows: a row for each of its columns, a column for each unit."""
-        known = self._table.units.loc[self.rows].dropna(axis=1, how="all")
-        columns = {
-            name: [_text(value) for value in known.loc[row]] for name, row in zip(self.names, self.rows, strict=True)
-        }
-        return pd.DataFrame(columns, index=known.columns)
+        """What is known in numbers and words: a row for each column of the table, and for what was measured besides;
+        a column for each unit.
+        """
+        units = [self._table.units.loc[row] for row in self.rows]
+        columns = [name for name in IDENTITY if name in self._table.units]
+        columns += [name for name in self._table.units if name not in columns]
+        facts = {name: [_text(unit[name]) for unit in units] for name in columns}
+        for measured in (self._measured[number] for number in self._twins() if number in self._measured):
+            for name in (name for name in KNOWN if name in measured.units):
+                places = [place_of(unit, measured.units) for unit in units]
+                values = ["" if place is None else _text(measured.units[name].iloc[place]) for place in places]
+                before = facts.get(f"measured {name}", [""] * len(units))
+                facts[f"measured {name}"] = [new or old for new, old in zip(values, before, strict=True)]
+        known = {name: values for name, values in facts.items() if any(values)}
+        return pd.DataFrame.from_dict(known, orient="index", columns=self.names)
 
     def panels(self) -> list[list[Panel]]:
         """Of each unit: where it lies, and what was measured of it."""
         results = self.results()
         return [unit_panels(self._table.units, row, results) for row in self.rows]
+
+    def drawn(self, row: int, panel: Panel) -> bytes:
+        """A panel of a unit as PNG, drawn once."""
+        key = (row, panel.title)
+        if key not in self._drawn:
+            if len(self._drawn) >= MOST_DRAWN:
+                self._drawn.pop(next(iter(self._drawn)))
+            self._drawn[key] = file_of(draw_panel(panel), "png")
+        return self._drawn[key]
 
     def together(self) -> Panel | None:
         """Responses to what was played last, one unit over the other; None: it was played to neither."""
@@ -94,11 +116,10 @@ class Comparison:
         """Lines of Python that make the same figure."""
         results, together = self.results(), self.together() is not None
         lines = ["import numpy as np", "from fnn_jax import stimuli"] if together else []
-        if any(number in self._measured for number in self._twins()):
-            lines.append("from fnn_jax.explorer.measuring import measure_direction")
-        if results:
-            lines.append("from fnn_jax.explorer.results import open_result")
-        lines += ["from fnn_jax.explorer.unit_figure import draw_units", self._table.code]
+        names = ["draw_units"]
+        names += ["measure_direction"] * any(number in self._measured for number in self._twins())
+        names += ["open_result"] * bool(results)
+        lines += [f"from fnn_jax.explorer import {', '.join(names)}", self._table.code]
         if together:
             lines += [self._state.playing.result.code.rstrip(), "played = dict(zip(names, responses.T))"]
         opened = ", ".join(result.code for result in results)
@@ -125,7 +146,7 @@ class Comparison:
         self._measured[number] = Tuned(self._folder(number), MEASURED, code)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, float | np.floating):
-        return f"{value:.4g}"
-    return str(value)
+def _text(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

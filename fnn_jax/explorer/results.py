@@ -89,7 +89,7 @@ class Tuned:
         return found + [Panel(self._title(name), functools.partial(self._draw_field, name, place)) for name in names]
 
     def _title(self, what: str) -> str:
-        return f"{what}, {self.name}"
+        return what if what == self.name else f"{what}, {self.name}"
 
     def _curve_panel(self, place: int) -> Panel:
         axes = {key.removeprefix("axis/"): each for key, each in self._arrays.items() if key.startswith("axis/")}

@@ -117,7 +117,7 @@ class State:
         """Lines of Python that make what was played, and the figure of it at a frame."""
         played = self.playing.result
         return (
-            f"import numpy as np\nfrom fnn_jax import stimuli\nfrom fnn_jax.explorer.unit_figure import draw_played\n"
+            f"import numpy as np\nfrom fnn_jax import stimuli\nfrom fnn_jax.explorer import draw_played\n"
             f"{self.table.twins_code}\n{played.code}"
             f'draw_played(frames, retina, responses, names, frame={frame}, path="played.png")\n'
         )

@@ -27,11 +27,11 @@ from fnn_jax.common.figures import (
 from fnn_jax.common.rate import HZ
 from fnn_jax.explorer.raster import raster
 from fnn_jax.explorer.results import Opened, Panel, panels_of, unit_name
-from fnn_jax.explorer.views import MONITOR, Colors, View, limits_of, views_of
+from fnn_jax.explorer.views import CORTEX, MONITOR, Colors, View, limits_of, views_of
 
 MOST = 2  # units side by side
 COLUMNS = 3  # of panels of one unit
-SHAPE = (300, 300)  # rows and columns of the image of all units
+SQUARE, WIDE = (300, 300), (220, 340)  # rows and columns of the image of all units
 TITLE = 8  # millimetres
 
 
@@ -173,8 +173,13 @@ def _draw_place(ax: Any, units: pd.DataFrame, row: int, view: View) -> None:
     x, y = units[view.x].to_numpy(float), units[view.y].to_numpy(float)
     limits = across, up = limits_of(units, view)
     nobody = Colors(np.zeros(len(units)), ("unit",), (0, 1), False)
-    image = raster(x, y, nobody, np.zeros(len(units), bool), limits, SHAPE)
-    ax.imshow(image, extent=(*across, *up), origin="lower", aspect="auto", interpolation="nearest")
+    is_square = view in CORTEX  # as many micrometres in both directions
+    image = raster(x, y, nobody, np.zeros(len(units), bool), limits, SQUARE if is_square else WIDE)
+    ax.imshow(
+        image, extent=(*across, *up), origin="lower", interpolation="nearest", aspect="equal" if is_square else "auto"
+    )
+    if not is_square:
+        ax.set_box_aspect(WIDE[0] / WIDE[1])
     if view.edges:
         ax.plot(*MONITOR, color=REFERENCE, linestyle="--", linewidth=0.8)
     ax.plot(units[view.x][row], units[view.y][row], "o", color=HIGHLIGHT, markersize=5)

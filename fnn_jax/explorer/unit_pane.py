@@ -14,9 +14,11 @@ from fnn_jax.explorer.results import Panel
 from fnn_jax.explorer.unit_figure import draw_panel
 
 ASK_MS = 500  # between looks at what is measured
+NARROW, WIDE = "380px", "760px"  # at most
 HINT = "Click a row of the table of units to see its page here; with Ctrl a second one, beside it."
-ROWS = '<tr><th scope="row" style="text-align:left;padding-right:1.5em">{name}</th>{values}</tr>'
-VALUE = '<td style="padding-right:1.5em">{value}</td>'
+MEASURING = "16 drifting gratings to all units of the scan, once: it takes minutes, and is kept."
+ROWS = '<tr><th scope="row" style="text-align:left;padding-right:1em">{name}</th>{values}</tr>'
+VALUE = '<td style="padding-right:1em">{value}</td>'
 
 
 class UnitPane:
@@ -35,17 +37,24 @@ class UnitPane:
         self.status = pn.pane.Markdown()
         self.facts = pn.pane.HTML()
         self.pages = pn.FlexBox(gap="1rem", align_items="flex-start")
-        self._together = pn.Column(sizing_mode="stretch_width", max_width=760)
+        self._together = pn.FlexBox()
         self._code = pn.pane.Markdown()
         self.button = pn.widgets.Button(label="Measure direction tuning", color="primary", visible=has_twins)
         self.button.on_click(tried(lambda event: self._measure()))
         self._files = pn.Column(*picture_buttons(comparison.picture, "units", "Page"), visible=False)
         self._redraw = tried(lambda event: self.draw())
         self.layout = pn.FlexBox(
-            pn.Column(self.button, self._files, styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
+            pn.Column(
+                self.button,
+                pn.pane.Markdown(MEASURING, visible=has_twins),
+                self._files,
+                self.facts,
+                styles={"flex": "0 1 18rem"},
+                width=280,
+                margin=(0, 16, 0, 0),
+            ),
             pn.Column(
                 self.status,
-                self.facts,
                 self.pages,
                 self._together,
                 self._code,
@@ -77,20 +86,22 @@ class UnitPane:
             return
         facts = comparison.facts()
         lines = [("", list(facts)), *((name, list(values)) for name, values in facts.iterrows())]
-        self.facts.object = f"<table>{''.join(_line(str(name), values) for name, values in lines)}</table>"
+        self.facts.object = (
+            f"<table style='font-size:13px'>{''.join(_line(str(name), values) for name, values in lines)}</table>"
+        )
         self.pages.objects = [
-            pn.Column(
-                f"### {name}",
-                pn.FlexBox(*(self._picture(panel, name) for panel in panels)),
-                stylesheets=[self._stylesheet],
-                sizing_mode="stretch_width",
-            )
-            for name, panels in zip(facts, comparison.panels(), strict=True)
+            self._page(row, name, panels) for row, name, panels in zip(rows, facts, comparison.panels(), strict=True)
         ]
         together = comparison.together()
-        names = " and ".join(facts)
-        self._together.objects = [] if together is None else [self._picture(together, names, MIDDLE)]
+        self._together.objects = []
+        if together is not None:
+            drawn = file_of(draw_panel(together, MIDDLE), "png")
+            self._together.objects = [self._picture(drawn, f"{' and '.join(facts)}: {together.title}", WIDE)]
         self._code.object = f"### The same in Python\n\n```python\n{comparison.code()}```"
+
+    def _page(self, row: int, name: str, panels: list[Panel]) -> Any:
+        drawn = [self._picture(self._comparison.drawn(row, panel), f"{name}: {panel.title}") for panel in panels]
+        return pn.Column(f"### {name}", pn.FlexBox(*drawn), stylesheets=[self._stylesheet], sizing_mode="stretch_width")
 
     def look(self) -> None:
         """Say how far the work is; draw what is new."""
@@ -104,23 +115,23 @@ class UnitPane:
         is_left = bool(self.is_shown and comparison.rows and comparison.unmeasured())
         self.button.disabled = work.is_busy or not is_left
         if work.is_busy:
-            self.status.object = f"Measuring direction tuning of all units of the scan, once: {work.said}"
+            words = f"Measuring direction tuning of all units of the scan, once: {work.said}"
         elif work.error:
-            self.status.object = f"**It went wrong.** {work.error}"
+            words = f"**It went wrong.** {work.error}"
         else:
-            self.status.object = "" if comparison.rows else HINT
+            words = "" if comparison.rows else HINT
+        self.status.param.update(object=words, visible=bool(words))
 
     def _measure(self) -> None:
         self._comparison.measure()
         self._say()
 
-    def _picture(self, panel: Panel, name: str, width: float | None = None) -> Any:
-        figure = draw_panel(panel) if width is None else draw_panel(panel, width)
+    def _picture(self, drawn: bytes, description: str, width: str = NARROW) -> Any:
         return pn.pane.PNG(
-            file_of(figure, "png"),
-            alt_text=f"{name}: {panel.title}",
+            drawn,
+            alt_text=description,
             stylesheets=[self._stylesheet],
-            styles={"max-width": "380px" if width is None else "100%"},
+            styles={"max-width": width},
             sizing_mode="scale_width",
             min_width=200,
         )
@@ -128,4 +139,4 @@ class UnitPane:
 
 def _line(name: str, values: list[str]) -> str:
     cells = "".join(VALUE.format(value=html.escape(value)) for value in values)
-    return ROWS.format(name=html.escape(name), values=cells)
+    return ROWS.format(name=html.escape(name).replace("_", "_<wbr>"), values=cells)  # long names may break there
