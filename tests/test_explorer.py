@@ -419,7 +419,7 @@ def test_page_and_server(state):
     state.brush(None)
     state.picked = [3]
     page.units.show(True)
-    assert len(page.units.pages) == 1 and "brain_area" in page.units.facts.object
+    assert len(page.units.pages) == 1 and "brain_<wbr>area" in page.units.facts.object
     state.picked = []
     page.units.show(True)
     assert len(page.units.pages) == 0 and page.units.status.object.startswith("Click a row")
