@@ -25,8 +25,8 @@ Or try it with random units: fnn-jax explore --random 100"""
 def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Opens a page in the browser with the table of units, maps of the cortex and of visual space coloured by any "
-        "column, filters, pages of single units, and files to export. Only this computer reaches it, by an address with a secret in it; it "
-        "needs no network. Without RESULTS: the published units. See docs/explorer.md."
+        "column, filters, pages of single units, and files to export. Only this computer reaches it, by an address "
+        "with a secret in it; it needs no network. Without RESULTS: the published units. See docs/explorer.md."
     )
     parser.add_argument(
         "results",
