@@ -26,7 +26,9 @@ class Ours:
     def gradient_in(self, precision):
         import jax
 
-        return jax.jit(jax.grad(lambda video: self.twin.rollout(video, precision=precision)[:, UNIT].sum()))
+        gradient = jax.grad(lambda video: self.twin.rollout(video, precision=precision)[:, UNIT].sum())
+        # Outside of jax.jit the streams run in threads on a CPU.
+        return gradient if jax.default_backend() == "cpu" else jax.jit(gradient)
 
     def gradient_apart(self):
         """``gradient``, the streams shared out over the devices."""

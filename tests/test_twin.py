@@ -17,7 +17,7 @@ from disturbed import small
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
 from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
-from fnn_jax.twin import rollout, sizes, threads
+from fnn_jax.twin import gradients, rollout, sizes, threads
 from fnn_jax.twin import twin as twin_module
 from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.weights.store import Store
@@ -158,6 +158,56 @@ class Place(NamedTuple):
 
 
 GPU, CPUS = [Place("gpu", 0)], [Place("cpu", 0), Place("cpu", 1)]
+
+
+@pytest.fixture
+def loss(twin):
+    """Of a video and its traces, for gradients."""
+    return lambda video, *traces: (twin.rollout(video, *traces)[1:, :, :3] ** 2).sum()
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """A list that grows when streams run in threads."""
+    called, real = [], gradients._in_threads
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    monkeypatch.setattr(gradients, "_in_threads", lambda *a: called.append(1) or real(*a))
+    return called
+
+
+def of_gradients(videos):
+    random = np.random.default_rng(3)
+    video = jnp.asarray(random.random((3, videos, 18, 32, 1), np.float32))
+    return video, *(jnp.asarray(random.normal(size=(3, 1, 2)).astype(np.float32)) for _ in range(2))
+
+
+def close_gradients(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+def test_gradients_outside_of_jit_run_in_threads(loss, in_threads):
+    """The streams' programs run beside one another, and give what one program under ``jax.jit`` gives."""
+    inputs, of_all = of_gradients(1), jax.value_and_grad(loss, (0, 1, 2))
+    found = of_all(*inputs)
+    assert len(in_threads) == 2  # forward and backward
+    jax.tree.map(close_gradients, found, jax.jit(of_all)(*inputs))
+    assert len(in_threads) == 2
+
+
+@pytest.mark.slow
+def test_gradients_of_some_inputs_and_under_other_transformations(loss, in_threads, monkeypatch):
+    video, *traces = of_gradients(2)
+    expected = jax.jit(jax.value_and_grad(loss))(video, *traces)
+    close_gradients(jax.grad(loss)(video, *traces), expected[1])
+    eye_alone = jax.grad(loss, 1)((video * 255).astype(np.uint8), *traces)
+    assert len(in_threads) == 4 and np.isfinite(eye_alone).all() and (eye_alone != 0).any()
+    close_gradients(loss(video, *traces), expected[0])  # without a gradient, too
+    assert len(in_threads) == 5
+    mapped = jax.vmap(jax.grad(loss), (0, None, None))(video[None], *traces)  # one program
+    close_gradients(mapped[0], expected[1])
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    close_gradients(jax.grad(loss)(video, *traces), expected[1])
+    assert len(in_threads) == 5
 
 
 def test_threads_are_for_one_cpu_device(twin, monkeypatch):

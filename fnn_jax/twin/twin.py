@@ -20,7 +20,7 @@ from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.extent import checked_extent, last_border
 from fnn_jax.model.network import Inputs, Network, NetworkState, Output, check_key
 from fnn_jax.model.parameters import select_units
-from fnn_jax.twin import threads
+from fnn_jax.twin import gradients, threads
 from fnn_jax.twin.finite import warn_of_responses
 from fnn_jax.twin.heads import RANDOM, random_config, random_network, with_readout
 from fnn_jax.twin.inputs import CheckedInputs, check_frame, check_inputs
@@ -396,6 +396,12 @@ class Twin:
             jnp.broadcast_to(eye, (checked.frames, checked.batch, sizes[0])),
             jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
         )
+        is_plain = features is None and not interventions and stream is None and key is None
+        if is_plain and derivatives == "reverse" and gradients.worthwhile(self.network):
+            leaves, structure = self._fold()
+            options = {"periphery": periphery, "precision": precision, "start": start}
+            responses = self.network.responses(gradients.readout(leaves, inputs, structure=structure, **options))
+            return responses if checked.is_batch else responses[:, 0]
         state = self.network.init_state(checked.batch, key)
         names = () if features is None else feature_names(self.network, features)
         asked: dict[str, Any] = {"stream": stream, "periphery": periphery, "precision": precision}
@@ -533,11 +539,7 @@ class Twin:
     ) -> tuple[NetworkState, Output]:
         """A compiled rollout, with the weights normalised once for as long as the network stays the same."""
         with outside_traces():
-            now = jax.tree.leaves(self.network)
-            if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
-                network, core = fold(self.network)
-                self._folded = (now, *jax.tree.flatten(network), core)
-            _, leaves, structure, _ = self._folded
+            leaves, structure = self._fold()
             names = ("periphery", "features", "precision", "start", "end")
             static = {name: getattr(options, name) for name in names}
             in_threads = options.stream is None and threads.worthwhile(leaves, self.config.num_streams)
@@ -546,3 +548,11 @@ class Twin:
                 changes = dict(options.interventions), np.int32(first_frame)
                 return compiled_rollout(leaves, state, inputs, options.stream, *changes, structure=structure, **static)
         return threads.rollout(leaves, state, inputs, structure=structure, **static)
+
+    def _fold(self) -> tuple[list[jax.Array], Any]:
+        """The network's parameters with the weights normalised, once for as long as it stays the same."""
+        now = jax.tree.leaves(self.network)
+        if self._folded is None or list(map(id, now)) != list(map(id, self._folded[0])):
+            network, core = fold(self.network)
+            self._folded = (now, *jax.tree.flatten(network), core)
+        return self._folded[1], self._folded[2]
