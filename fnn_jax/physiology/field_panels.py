@@ -9,6 +9,7 @@ from fnn_jax.physiology.result import Result
 from fnn_jax.stimuli.display import Display, require_display
 from fnn_jax.stimuli.outline import draw_monitor
 
+BELOW_LABEL_PT = 24  # from the axes down past ticks and label
 DENSE = 1000  # from so many units on, points would be a cloud of ink
 SHARES = (0.5, 0.9)  # of the units inside of the lines that stand for them
 GAUSSIAN = ("x", "y", "sigma_major", "sigma_minor", "angle_deg")
@@ -73,6 +74,8 @@ def has_positions(result: Result) -> bool:
 
 def draw_positions(ax: Any, result: Result) -> None:
     """Where the fields of all units lie whose fit is good, on the monitor."""
+    from matplotlib.transforms import ScaledTranslation
+
     display = result.protocol.display
     prefixes = {"on_": ON, "off_": OFF} if "on_x" in result.table else {"": MAIN}
     for prefix, color in prefixes.items():
@@ -82,7 +85,9 @@ def draw_positions(ax: Any, result: Result) -> None:
             draw_field_centers(ax, good[f"{prefix}x"], good[f"{prefix}y"], color=color, label=label)
     draw_monitor(ax, display)
     style(ax, "centres of receptive fields")
-    ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.35), ncols=2, borderaxespad=0)
+    # Below the label of the axis, however high the axes are.
+    below = ax.transAxes + ScaledTranslation(0, -BELOW_LABEL_PT / 72, ax.figure.dpi_scale_trans)
+    ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=2)
 
 
 def draw_field_centers(ax: Any, x: Any, y: Any, *, color: str = MAIN, label: str = "") -> Any:
