@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> None:
 def _report(training: Training, job: Job) -> None:
     table = training.metrics
     print(table.tail(5).to_string(index=False, float_format="{:.4f}".format))
-    print(f"best epoch: {training.best_epoch}\nin {training.directory}: {BEST}/, {LAST}/, metrics.csv, objectives.png, report.html")
+    written = f"{BEST}/, {LAST}/, metrics.csv, objectives.png, report.html"
+    print(f"best epoch: {training.best_epoch}\nin {training.directory}: {written}")
     if job.state_dict is not None:
         path = training.directory / job.state_dict
         if importlib.util.find_spec("torch") is None:

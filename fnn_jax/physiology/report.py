@@ -111,8 +111,8 @@ def _stimulus(result: Result, folder: Path) -> Iterator[str]:
     seconds = movie.num_frames / HZ
     yield page.heading("Stimulus")
     yield page.paragraph(
-        f"{len(protocol)} movie{'s' * (len(protocol) != 1)} with {len(protocol.conditions)} intervals in all; the first "
-        f"takes {seconds:.4g} s. conditions.csv says what each interval shows."
+        f"{len(protocol)} movie{'s' * (len(protocol) != 1)} with {len(protocol.conditions)} intervals in all; the "
+        f"first takes {seconds:.4g} s. conditions.csv says what each interval shows."
     )
     shown = "" if movie.num_frames <= MOST_FRAMES else f", the first {MOST_FRAMES / HZ:.4g} s"
     yield page.video(movie.frames[:MOST_FRAMES], f"The first movie{shown}, at the speed of 30 Hz")
