@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import shutil
 import threading
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.image import imread
 from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
-from fnn_jax.explorer import tables
+from fnn_jax.explorer import join_results, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
 from fnn_jax.explorer.measuring import measure_direction
@@ -293,6 +294,71 @@ def test_two_units_side_by_side(folders, tmp_path, monkeypatch):
         comparison.picture("png")
 
 
+def test_results_beside_the_units_of_a_twin(folders, twin, tmp_path):
+    """Each unit once, with columns of each folder, and one page of what all of them know."""
+    display = stimuli.Display.of(twin)
+    movie = stimuli.flashes(display, levels=(0, 1), on_s=0.1, off_s=0.1)
+    Screen(twin, reduce="mean", progress=False)({"flashes": movie.frames}, tmp_path / "screen.zarr")
+    of_twin = tmp_path / "direction"
+    shutil.copytree(folders / "direction", of_twin)
+    units(5).assign(scan=twin.name, readout_id=[4, 1, 2, 3, 90], k=1.0, mu=np.nan).to_parquet(of_twin / "units.parquet")
+    pd.DataFrame({"readout_id": [1, 2], "gOSI": 2.0, "depth": [3, 4]}).to_csv(tmp_path / "mine.csv", index=False)
+    twin.save(tmp_path / "twins")
+    options = {"random": None, "directory": str(tmp_path / "twins"), "scan": None}
+    paths = [of_twin, tmp_path / "screen.zarr", tmp_path / "mine.csv"]
+    table = explore._table(argparse.Namespace(results=paths, **options))
+    assert len(table.units) == 7 and "direction (4 of its 5 units), screen.zarr (7 of its 7 units)" in table.title
+    row = table.units.loc[1]
+    assert row["gOSI (direction)"] != 2 and row["gOSI (mine.csv)"] == 2 and row["depth"] == 3 and row["mean_response"]
+    assert table.units["source"].tolist()[:2] == ["screen.zarr", "direction, screen.zarr, mine.csv"]
+    assert "brain_area" in table.units and colors_of(table.units["gOSI (direction)"]).limits == (0, 1)
+    pd.testing.assert_frame_equal(run_code(table.code), table.units, check_like=True)
+    comparison = Comparison(State(table))
+    comparison._state.picked = [1, 5]
+    titles = [[panel.title for panel in panels] for panels in comparison.panels()]
+    assert titles[0][-1] == "direction" and "direction" not in titles[1]
+    assert comparison.unmeasured() == [0]  # the twin is there, too
+
+
+def test_joined_columns():
+    """What agrees is one column, and units of two scans are not mixed up."""
+    table = pd.DataFrame(
+        {"session": [8, 8, 6], "scan_idx": [5, 5, 4], "readout_id": [1, 2, 1], "area": ["a", None, "c"]}
+    )
+    one = pd.DataFrame({"scan": "8-5", "readout_id": [2, 1], "OSI": [0.2, 0.1], "area": ["b", "a"]})
+    two = pd.DataFrame({"scan": ["6-4"], "target": ["1"], "OSI": 0.3, "area": "d"})
+    joined = join_results(table, {"one": one})
+    assert joined["OSI"].tolist()[:2] == [0.1, 0.2] and joined["area"].tolist() == ["a", "b", "c"]
+    both = join_results(table, {"one": one, "two": two})
+    assert both["OSI"].tolist() == [0.1, 0.2, 0.3] and both["source"].tolist() == ["one", "one", "two"]
+    assert both["area (two)"].tolist()[2] == "d" and both["area"].tolist()[2] == "c"
+    assert place_of(table.loc[2], one) is None and place_of(table.loc[0], one) == 1
+
+
+NOT_TOGETHER = {
+    "no identity": ({"gOSI": [0.5]}, "expected readout_id or unit_id"),
+    "two rows": ({"readout_id": [1, 1]}, "two rows of readout 1"),
+    "two scans": ({"readout_id": [1]}, "expected a column scan"),
+    "others": ({"scan": ["4-7"], "readout_id": [1]}, r"none of whose 1 units \(4-7 readout 1, ...\)"),
+}
+
+
+@pytest.mark.parametrize(("columns", "message"), NOT_TOGETHER.values(), ids=NOT_TOGETHER)
+def test_results_that_do_not_fit_the_units(columns, message):
+    table = pd.DataFrame({"scan": ["8-5", "6-4"], "readout_id": [1, 1]})
+    with pytest.raises(ValueError, match=message):
+        join_results(table, {"mine": pd.DataFrame(columns)})
+
+
+def test_folders_of_one_name_and_one_folder_twice(folders, tmp_path):
+    other = tmp_path / "direction"
+    shutil.copytree(folders / "direction", other)
+    found = tables.read_results([other, folders / "direction"])
+    assert [each.name for each in found] == [each.opened.name for each in found] == [str(other), found[1].path]
+    with pytest.raises(ValueError, match="twice; expected each once"):
+        tables.read_results([other, other])
+
+
 def test_which_row_is_about_a_unit():
     table = pd.DataFrame({"scan": ["8-5", "6-4"], "readout_id": [3, 3], "unit_id": [70, 71]})
     assert place_of(pd.Series({"scan": "6-4", "readout_id": 3}), table) == 1
@@ -385,7 +451,6 @@ def test_without_anything_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
 
 
 CONTRADICTIONS = (
-    ["x.csv", "--scan", "8-5"],
     ["--random", "3", "--scan", "8-5"],
     ["--random", "0"],
     ["--port", "70000"],

@@ -26,7 +26,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Opens a page in the browser with the table of units, maps of the cortex and of visual space coloured by any "
         "column, filters, pages of single units, and files to export. Only this computer reaches it, by an address "
-        "with a secret in it; it needs no network. Without RESULTS: the published units. See docs/explorer.md."
+        "with a secret in it; it needs no network. Without RESULTS: the published units. RESULTS alone: their "
+        "units. With --scan, --directory or --random, too: those units, and beside each what RESULTS hold of it. "
+        "See docs/explorer.md."
     )
     parser.add_argument(
         "results",
@@ -49,8 +51,6 @@ def run(options: argparse.Namespace) -> None:
     """Open a table and serve the page of it."""
     elsewhere = {"--scan": options.scan, "--directory": options.directory, "--random": options.random}
     given = [name for name, value in elsewhere.items() if value is not None]
-    if given and options.results:
-        raise ValueError(f"{given[0]} is given together with RESULTS; expected one or the other.")
     if options.random is not None and len(given) > 1:
         raise ValueError(f"--random is given together with {given[0]}; expected one or the other.")
     if options.random is not None:
@@ -72,10 +72,20 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> "UnitTable":
+    """Of results, of units, or of both together."""
     from fnn_jax.explorer import tables
 
-    if options.results:
+    if not options.results:
+        return _units(options)
+    if options.scan is None and options.directory is None and options.random is None:
         return tables.result_table(options.results)
+    results = tables.read_results(options.results)  # first: they are read soon, and twins are not
+    return tables.with_results(_units(options), results)
+
+
+def _units(options: argparse.Namespace) -> "UnitTable":
+    from fnn_jax.explorer import tables
+
     if options.random is not None:
         from fnn_jax.twin import Twin
 

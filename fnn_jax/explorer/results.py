@@ -22,6 +22,7 @@ from fnn_jax.synthesis.result import RECORD, Synthesis
 UNITS, CONDITIONS, ARRAYS = "units.parquet", "conditions.csv", "arrays.npz"  # of a folder of fnn-jax tune
 NUMBERS = ("readout_id", "unit_id")
 IDENTITY = ("scan", "session", "scan_idx", *NUMBERS)
+TARGET = "target"  # what the table of a synthesis calls a unit
 HEIGHT, FLAT = 62, 30  # millimetres: of a panel, and of a strip of frames
 
 
@@ -36,9 +37,9 @@ class Panel(NamedTuple):
 
 def unit_name(unit: pd.Series) -> str:
     """What a row of a table of units is called."""
-    known = {name: unit[name] for name in (*IDENTITY, "target") if name in unit and not pd.isna(unit[name])}
+    known = {name: unit[name] for name in (*IDENTITY, TARGET) if name in unit and not pd.isna(unit[name])}
     scan = known.get("scan") or (f"{known['session']}-{known['scan_idx']}" if "scan_idx" in known else "")
-    for name, word in (("readout_id", "readout"), ("unit_id", "unit"), ("target", "target")):
+    for name, word in (("readout_id", "readout"), ("unit_id", "unit"), (TARGET, "target")):
         if name in known:
             return f"{scan} {word} {known[name]}".strip()
     return f"{scan} row {unit.name}".strip()
@@ -46,13 +47,22 @@ def unit_name(unit: pd.Series) -> str:
 
 def place_of(unit: pd.Series, units: pd.DataFrame) -> int | None:
     """The row of a table that is about a unit, by all columns of ``IDENTITY`` that both have; None: there is none."""
-    if "target" in unit and "readout_id" not in unit:  # the table of a synthesis names its targets so
-        unit = pd.concat([unit, pd.Series({"readout_id": unit["target"]})])
-    shared = [name for name in IDENTITY if name in units and name in unit]
+    one, all_of_them = identity(unit.to_frame().T), identity(units)
+    shared = [name for name in one if name in all_of_them]
     if not set(shared) & set(NUMBERS):
         return None
-    same = np.logical_and.reduce([units[name].astype(str).to_numpy() == str(unit[name]) for name in shared])
+    same = np.logical_and.reduce([all_of_them[name].to_numpy() == one[name].iloc[0] for name in shared])
     return int(np.argmax(same)) if same.any() else None
+
+
+def identity(units: pd.DataFrame) -> pd.DataFrame:
+    """Which units the rows of a table are about, as text: what it has of ``IDENTITY``, or says in other words."""
+    found = {name: units[name].convert_dtypes().astype(str) for name in IDENTITY if name in units}
+    if "scan" not in found and {"session", "scan_idx"} <= set(found):
+        found["scan"] = found["session"] + "-" + found["scan_idx"]
+    if "readout_id" not in found and TARGET in units:
+        found["readout_id"] = units[TARGET].convert_dtypes().astype(str)
+    return pd.DataFrame(found, index=units.index)
 
 
 class Tuned:
@@ -145,7 +155,7 @@ class Synthesized:
         self.name, self.code = name, code
         self._found = Synthesis.load(path)
         scan = self._found.record["twin"].split()[0]
-        self.units = pd.DataFrame({"scan": scan, "readout_id": self._found.names})
+        self.units = self._found.table.rename(columns={TARGET: "readout_id"}).assign(scan=scan)
 
     def panels(self, unit: pd.Series) -> list[Panel]:
         """The stimulus, and the responses to it; nothing of a unit that is no target."""

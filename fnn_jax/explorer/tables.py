@@ -9,6 +9,7 @@ import pandas as pd
 
 from fnn_jax import microns
 from fnn_jax.common.checks import path as checked_path
+from fnn_jax.explorer.joining import SOURCE, join_results, num_known
 from fnn_jax.explorer.results import Opened, open_result
 from fnn_jax.screen.store import open_screen
 from fnn_jax.twin.twin import Twin
@@ -16,7 +17,18 @@ from fnn_jax.weights.units import flatten
 
 TABLES = ("units.parquet", "table.csv")  # of the folders that fnn-jax tune and fnn-jax synthesize write
 READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
-MEAN, SOURCE = "mean_response", "source"
+MEAN = "mean_response"
+
+
+class Result(NamedTuple):
+    """A table on disk, and the expression that reads it. ``name``: the folder's, or the path where two have the same;
+    ``opened``: what it holds of single units."""
+
+    name: str
+    path: str
+    table: pd.DataFrame
+    code: str
+    opened: Opened | None
 
 
 class UnitTable(NamedTuple):
@@ -65,33 +77,84 @@ def twin_table(twins: Sequence[Twin], code: str) -> UnitTable:
     twins_code = code
     code += (
         "\ntables = [pd.concat([twin.units, twin.readout_locations()], axis=1) for twin in twins]"
-        "\nunits = pd.concat([table.reset_index() for table in tables], ignore_index=True)"
+        "\ntables = [table.reset_index().assign(scan=twin.name) for table, twin in zip(tables, twins)]"
+        "\nunits = pd.concat(tables, ignore_index=True)"
     )
     return UnitTable(pd.concat(tables, ignore_index=True), names, code, tuple(twins), twins_code)
 
 
-def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
-    """Units of results on disk, one below the other; of several, the column ``source`` says which.
+def read_results(paths: Sequence[str | os.PathLike]) -> list[Result]:
+    """Results on disk.
 
     Args:
         paths: folders of ``fnn-jax tune`` and ``fnn-jax synthesize``, ``.zarr`` of a screen, whose mean response to
             all stimuli is the column ``mean_response``, or tables of one's own, ``.csv`` and ``.parquet``.
 
     Raises:
-        FileNotFoundError: nothing is there. ValueError: it is something else, or damaged.
+        FileNotFoundError: nothing is there. ValueError: it is something else, or damaged, or is given twice.
     """
-    tables = [_read(checked_path("results", path).expanduser()) for path in paths]
-    found, codes = [table for table, _ in tables], [code for _, code in tables]
-    results = tuple(opened for path in paths if (opened := open_result(path)) is not None)
+    folders = [checked_path("results", path).expanduser() for path in paths]
+    twice = [str(path) for number, path in enumerate(folders) if path in folders[:number]]
+    if twice:
+        raise ValueError(f"results has {twice[0]!r} twice; expected each once.")
+    names = [folder.resolve().name for folder in folders]
+    found = []
+    for path, folder, name in zip(paths, folders, names, strict=True):
+        is_alone = names.count(name) == 1
+        opened = open_result(path, None if is_alone else str(path))
+        found.append(Result(name if is_alone else str(path), str(path), *_read(folder), opened))
+    return found
+
+
+def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
+    """Units of results on disk, one below the other; of several, the column ``source`` says which.
+
+    Args:
+        paths, errors: as of ``read_results``.
+    """
+    found = read_results(paths)
+    results, codes = _opened(found), [each.code for each in found]
     imports = "import pandas as pd\n" + "from fnn_jax.screen import open_screen\n" * any(
         "open_screen" in c for c in codes
     )
     if len(found) == 1:
-        return UnitTable(found[0], str(paths[0]), f"{imports}\nunits = {codes[0]}", results=results)
-    named = [table.assign(**{SOURCE: str(path)}) for table, path in zip(found, paths, strict=True)]
-    rows = ",\n    ".join(f"{c}.assign({SOURCE}={str(path)!r})" for c, path in zip(codes, paths, strict=True))
+        return UnitTable(found[0].table, found[0].path, f"{imports}\nunits = {codes[0]}", results=results)
+    named = [each.table.assign(**{SOURCE: each.path}) for each in found]
+    rows = ",\n    ".join(f"{each.code}.assign({SOURCE}={each.path!r})" for each in found)
     code = f"{imports}\ntables = [\n    {rows},\n]\nunits = pd.concat(tables, ignore_index=True)"
-    return UnitTable(pd.concat(named, ignore_index=True), ", ".join(map(str, paths)), code, results=results)
+    title = ", ".join(each.path for each in found)
+    return UnitTable(pd.concat(named, ignore_index=True), title, code, results=results)
+
+
+def with_results(table: UnitTable, results: Sequence[Result]) -> UnitTable:
+    """The same units with what results hold of them, as columns and on their pages; see ``join_results``.
+
+    Raises:
+        ValueError: a result is not about these units, or does not say which.
+    """
+    tables, codes, titles = {}, [], []
+    for each in results:
+        # a synthesis says in another file than its table of which scan its units are
+        units, code = each.table, each.code
+        if each.opened is not None:
+            units, code = each.opened.units, f"{each.opened.code}.units"
+        tables[each.name] = units
+        codes.append(f"    {each.name!r}: {code},\n")
+        titles.append(f"{each.name} ({num_known(table.units, units, each.name):,} of its {len(units):,} units)")
+    rows = "".join(codes)
+    imports = "import pandas as pd\n" * ("pd." in rows and "import pandas" not in table.code)
+    imports += f"from fnn_jax.explorer import join_results{', open_result' * ('open_result' in rows)}\n"
+    imports += "from fnn_jax.screen import open_screen\n" * ("open_screen" in rows)
+    return table._replace(
+        units=join_results(table.units, tables),
+        title=f"{table.title}, with {', '.join(titles)}",
+        code=f"{imports}{table.code}\nresults = {{\n{rows}}}\nunits = join_results(units, results)",
+        results=_opened(results),
+    )
+
+
+def _opened(results: Sequence[Result]) -> tuple[Opened, ...]:
+    return tuple(each.opened for each in results if each.opened is not None)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, str]:
@@ -99,8 +162,9 @@ def _read(path: Path) -> tuple[pd.DataFrame, str]:
     if path.suffix == ".zarr":
         responses = open_screen(path, verify=False).responses
         others = [dim for dim in responses.dims if dim != "unit"]
-        code = f"open_screen({str(path)!r}).responses.mean({others}).to_dataframe({MEAN!r}).reset_index(drop=True)"
-        return responses.mean(others).to_dataframe(MEAN).reset_index(drop=True), code
+        table = responses.mean(others).to_dataframe(MEAN).reset_index(drop=True).sort_index(axis=1)
+        code = f"open_screen({str(path)!r}).responses.mean({others}).to_dataframe({MEAN!r})"
+        return table, f"{code}.reset_index(drop=True).sort_index(axis=1)"
     if path.is_dir():
         below = [path / name for name in TABLES if (path / name).exists()]
         if not below:

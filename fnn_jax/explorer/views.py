@@ -73,7 +73,7 @@ def colors_of(column: pd.Series) -> Colors:
         values = np.where(codes < 0, np.nan, codes)
         return Colors(values, tuple(map(str, kinds)), (0, max(len(kinds) - 1, 1)), False)
     values = column.to_numpy(float)
-    known = column_of(str(column.name))
+    known = column_of(str(column.name).split(" (")[0])  # without the result that it comes from
     finite = values[np.isfinite(values)]
     if known.limits is not None:
         limits = known.limits
