@@ -6,6 +6,7 @@ import pytest
 from scipy import optimize
 
 from fnn_jax import physiology, stimuli
+from fnn_jax.physiology import receptive_fields
 from fnn_jax.stimuli import Display
 
 DISPLAY = Display.in_pixels(24, 40)
@@ -180,7 +181,9 @@ def test_gradient_receptive_fields(twin):
         change[where] = 1e-2
         up, down = (twin.predict(gray + sign * change)[-1, column] for sign in (1, -1))
         np.testing.assert_allclose((up - down) / 2e-2, fields[(unit, *where)], rtol=0.02)
+    programs = receptive_fields._gradient._cache_size()
     early = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, at=1, progress=False)
+    assert receptive_fields._gradient._cache_size() == programs  # none for another call
     assert np.abs(early[0, 2:]).max() < 1e-6 * np.abs(early[0, :2]).max()  # nothing but rounding comes from the future
     gray = np.full((4, 18, 32), 128, np.uint8)
     shown = physiology.gradient_receptive_fields(twin, [4, 1], stimulus=gray, progress=False)

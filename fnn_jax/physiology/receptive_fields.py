@@ -187,15 +187,18 @@ def gradient_receptive_fields(
     chosen = twin if units is None else twin.select(units)
     twin.predict(stimulus[:1])  # an error in the stimulus before anything is compiled for the gradient
 
-    @jax.jit
-    def gradient(video, frame, unit):
-        return jax.grad(lambda v: chosen.rollout(v, perspectives, modulations)[frame, unit])(video)
-
     video = jnp.asarray(stimulus)
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
     for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units), compiles=True):
-        fields[unit] = np.asarray(gradient(video, at % len(stimulus), unit)).reshape(stimulus.shape[:3])
+        found = _gradient(chosen, video, perspectives, modulations, at % len(stimulus), unit)
+        fields[unit] = np.asarray(found).reshape(stimulus.shape[:3])
     return fields
+
+
+@jax.jit
+def _gradient(twin, video, perspectives, modulations, frame, unit):
+    """Of one unit's response to one frame, with respect to the pixels; one program for all twins of a shape."""
+    return jax.grad(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame, unit])(video)
 
 
 def fit_gaussians(fields: Any, display: Display | None = None) -> pd.DataFrame:
