@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
-from fnn_jax.explorer import join_results, tables
+from fnn_jax.explorer import comparing, join_results, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
 from fnn_jax.explorer.measuring import measure_direction
@@ -370,6 +370,37 @@ def test_which_row_is_about_a_unit():
     assert names == ["8-5 readout 3", "4-7 unit 5"]
 
 
+def test_pages_are_drawn_in_the_background(state, monkeypatch):
+    """Of two units that are picked one after the other the page of the second is shown; what fails is tried once."""
+    go, asked, drawn = threading.Event(), threading.Event(), []
+
+    def draw(panel, width):
+        asked.set()
+        go.wait()
+        drawn.append(panel.title)
+        return b"a picture"
+
+    monkeypatch.setattr(comparing, "_png", lambda panel, width=0: draw(panel, width))
+    comparison = Comparison(state)
+    state.picked = [3]
+    assert comparison.pages() is None
+    asked.wait()
+    state.picked = [4]
+    assert comparison.pages() is None and comparison.drawing.is_busy
+    go.set()
+    comparison.drawing.wait()
+    pages = comparison.pages()
+    assert [len(each) for each in pages.pictures] == [3] and ", [4], " in pages.code and len(drawn) == 4
+    monkeypatch.setattr(comparing, "_png", lambda panel, width=0: 1 / 0)
+    state.picked = [5]
+    for _ in range(2):
+        assert comparison.pages() is None
+        comparison.drawing.wait()
+    assert comparison.drawing.finished == 2 and "division" in comparison.drawing.error
+    state.picked = [4]
+    assert comparison.pages() is pages
+
+
 def test_played_responses_are_compared(playing):
     comparison = Comparison(playing)
     assert len(playing.playing.result.names) == 6
@@ -484,7 +515,10 @@ def test_page_and_server(state):
     state.brush(None)
     state.picked = [3]
     page.units.show(True)
-    assert len(page.units.pages) == 1 and "brain_<wbr>area" in page.units.facts.object
+    assert len(page.units.pages) == 0 and page.units.status.object.startswith("Drawing")
+    page.units._comparison.drawing.wait()
+    page.units.look()
+    assert len(page.units.pages) == 1 and not page.units.status.visible and "brain_<wbr>area" in page.units.facts.object
     state.picked = []
     page.units.show(True)
     assert len(page.units.pages) == 0 and page.units.status.object.startswith("Click a row")

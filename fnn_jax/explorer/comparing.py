@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.figures import MIDDLE, SINGLE
 from fnn_jax.explorer.background import Work
-from fnn_jax.explorer.drawing import file_of
+from fnn_jax.explorer.drawing import ONE_FIGURE, file_of
 from fnn_jax.explorer.measuring import direction_folder, is_measured, measure_direction
 from fnn_jax.explorer.results import IDENTITY, Opened, Panel, Tuned, place_of, unit_name
 from fnn_jax.explorer.state import State
@@ -19,15 +20,33 @@ MEASURED = "measured here"
 MOST_DRAWN = 200  # panels that are kept, of some 30 kB
 
 
+class Picture(NamedTuple):
+    """A panel as PNG."""
+
+    title: str
+    png: bytes
+
+
+class Pages(NamedTuple):
+    """What is drawn of units: ``pictures`` of each, and one of both ``together``. ``code``: lines of Python that make
+    the same figure. ``drawn_of``: what it depends on."""
+
+    pictures: list[list[Picture]]
+    together: Picture | None
+    code: str
+    drawn_of: tuple
+
+
 class Comparison:
     """The first units that are picked in a state, at most two.
 
     Attributes:
-        work: direction tuning that is measured in the background.
+        work: direction tuning that is measured in the background. drawing: pages that are drawn there.
     """
 
     def __init__(self, state: State):
-        self._state, self._table, self.work = state, state.table, Work()
+        self._state, self._table, self.work, self.drawing = state, state.table, Work(), Work()
+        self._begun: tuple = ()
         self._folders: dict[int, Path] = {}
         self._measured: dict[int, Tuned] = {}
         self._drawn: dict[tuple[int, str], bytes] = {}
@@ -64,13 +83,44 @@ class Comparison:
         results = self.results()
         return [unit_panels(self._table.units, row, results) for row in self.rows]
 
-    def drawn(self, row: int, panel: Panel) -> bytes:
-        """A panel of a unit as PNG, drawn once."""
+    def pages(self) -> Pages | None:
+        """The pages of the units, as drawn; None: not yet. Then drawing begins in the background, unless it has failed
+        for these.
+        """
+        wanted, drawn = self._drawn_of(), self.drawing.result
+        if drawn is not None and drawn.drawn_of == wanted:
+            return drawn
+        if not self.drawing.is_busy and self._begun != wanted:
+            self.drawing.start(self._draw)
+        return None
+
+    def _drawn_of(self) -> tuple:
+        return (*self.rows, self._state.playing.finished, self.work.finished)
+
+    def _draw(self, say: Callable[[str], None]) -> Pages:
+        """Of the units that are wanted in the end: others may be picked while these are drawn."""
+        while True:
+            self._begun, rows = self._drawn_of(), self.rows
+            panels, together, code = self.panels(), self.together(), self.code()
+            count, number = sum(map(len, panels)) + (together is not None), 0
+            pictures: list[list[Picture]] = [[] for _ in panels]
+            for row, of_unit, into in zip(rows, panels, pictures, strict=True):
+                for panel in of_unit:
+                    if self._begun == self._drawn_of():
+                        say(f"{number} of {count} pictures")
+                        into.append(Picture(panel.title, self._picture_of(row, panel)))
+                        number += 1
+            both = None if together is None else Picture(together.title, _png(together, MIDDLE))
+            if self._begun == self._drawn_of():
+                return Pages(pictures, both, code, self._begun)
+
+    def _picture_of(self, row: int, panel: Panel) -> bytes:
+        """Drawn once."""
         key = (row, panel.title)
         if key not in self._drawn:
             if len(self._drawn) >= MOST_DRAWN:
                 self._drawn.pop(next(iter(self._drawn)))
-            self._drawn[key] = file_of(draw_panel(panel), "png")
+            self._drawn[key] = _png(panel)
         return self._drawn[key]
 
     def together(self) -> Panel | None:
@@ -110,7 +160,8 @@ class Comparison:
         Raises:
             ValueError: no unit is picked.
         """
-        return file_of(draw_units(self._table.units, self.rows, self.results(), self._played()), kind)
+        with ONE_FIGURE:
+            return file_of(draw_units(self._table.units, self.rows, self.results(), self._played()), kind)
 
     def code(self) -> str:
         """Lines of Python that make the same figure."""
@@ -144,6 +195,11 @@ class Comparison:
     def _open(self, number: int) -> None:
         code = f"open_result(measure_direction(twins[{number}]), {MEASURED!r})"
         self._measured[number] = Tuned(self._folder(number), MEASURED, code)
+
+
+def _png(panel: Panel, width: float = SINGLE) -> bytes:
+    with ONE_FIGURE:
+        return file_of(draw_panel(panel, width), "png")
 
 
 def _text(value: Any) -> str:

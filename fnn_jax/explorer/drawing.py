@@ -1,6 +1,7 @@
 """A map of units as a figure of matplotlib, for files."""
 
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fnn_jax.explorer.views import Colors, View, limits_of
 
 FORMATS = ("png", "svg", "pdf")
 MOST_AS_LINES = 5_000  # units from which on they are pixels in a figure whose text stays text
+ONE_FIGURE = threading.RLock()  # matplotlib's parameters are those of the process: pages are drawn beside exports
 DOT = 6.0  # square points, where there are few
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from fnn_jax.explorer.background import Work
-from fnn_jax.explorer.drawing import file_of, map_file
+from fnn_jax.explorer.drawing import ONE_FIGURE, file_of, map_file
+from fnn_jax.explorer.joining import SOURCE
 from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, play
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
@@ -13,7 +14,20 @@ from fnn_jax.explorer.unit_figure import draw_played
 from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, views_of
 
 MOST_KINDS = 20  # of a column that can be a colour or a filter
-FIRST = ("brain_area", "field", "scan", "session", "cc_abs", "cc_max", "gOSI", "OSI", "DSI", "pref_ori", "unit_z")
+FIRST = (
+    "brain_area",
+    "field",
+    "scan",
+    SOURCE,
+    "session",
+    "cc_abs",
+    "cc_max",
+    "gOSI",
+    "OSI",
+    "DSI",
+    "pref_ori",
+    "unit_z",
+)
 FIRST_FILTERS, FIRST_VIEWS = 5, 2
 
 
@@ -125,7 +139,8 @@ class State:
     def played_picture(self, kind: str, frame: int) -> bytes:
         """What was played, at a frame, as a file, ``kind``: png, svg or pdf."""
         played = self.playing.result
-        return file_of(draw_played(played.frames, played.retina, played.responses, played.names, frame), kind)
+        with ONE_FIGURE:
+            return file_of(draw_played(played.frames, played.retina, played.responses, played.names, frame), kind)
 
     def csv(self) -> bytes:
         """The rows of the chosen units."""
@@ -140,7 +155,8 @@ class State:
         views = self.maps()
         if not views:
             raise ValueError("There is no map to export: the table has no two columns of numbers.")
-        return map_file(self.table.units, views, self.colors(), self.chosen(), self.color or "", kind)
+        with ONE_FIGURE:
+            return map_file(self.table.units, views, self.colors(), self.chosen(), self.color or "", kind)
 
     def maps(self) -> list[View]:
         """The maps that are shown."""

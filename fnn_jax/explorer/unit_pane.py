@@ -6,14 +6,10 @@ from typing import Any
 
 import panel as pn
 
-from fnn_jax.common.figures import MIDDLE
 from fnn_jax.explorer.buttons import picture_buttons
-from fnn_jax.explorer.comparing import Comparison
-from fnn_jax.explorer.drawing import file_of
-from fnn_jax.explorer.results import Panel
-from fnn_jax.explorer.unit_figure import draw_panel
+from fnn_jax.explorer.comparing import Comparison, Pages, Picture
 
-ASK_MS = 500  # between looks at what is measured
+ASK_MS = 250  # between looks at what is drawn and measured
 NARROW, WIDE = "380px", "760px"  # at most
 HINT = "Click a row of the table of units to see its page here; with Ctrl a second one, beside it."
 MEASURING = "16 drifting gratings to all units of the scan, once: it takes minutes, and is kept."
@@ -32,7 +28,9 @@ class UnitPane:
     """
 
     def __init__(self, comparison: Comparison, tried: Callable[[Any], Any], stylesheet: str, has_twins: bool):
-        self._comparison, self._stylesheet, self._seen = comparison, stylesheet, comparison.work.finished
+        self._comparison, self._stylesheet = comparison, stylesheet
+        self._shown: Pages | None = None
+        self._rows: list[int] = []  # whose pictures are on the page
         self.is_shown = False  # pages are drawn only where somebody looks
         self.status = pn.pane.Markdown()
         self.facts = pn.pane.HTML()
@@ -65,7 +63,7 @@ class UnitPane:
             gap="1rem",
         )
         self.draw()
-        if has_twins and pn.state.curdoc is not None:
+        if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self.look, ASK_MS)
 
     def show(self, is_shown: bool) -> None:
@@ -75,49 +73,57 @@ class UnitPane:
             self._redraw(None)
 
     def draw(self) -> None:
-        """The pages of the units that are picked now."""
+        """What is known of the units that are picked now, and their pages as soon as they are drawn."""
         comparison = self._comparison
         rows = comparison.rows if self.is_shown else []
+        self._shown = comparison.pages() if rows else None
         self._files.visible = bool(rows)
         self._say()
+        self._draw_pages(rows, self._shown)
         if not rows:
-            self.facts.object, self._code.object = "", ""
-            self.pages.objects = self._together.objects = []
+            self.facts.object = ""
             return
         facts = comparison.facts()
         lines = [("", list(facts)), *((name, list(values)) for name, values in facts.iterrows())]
         self.facts.object = (
             f"<table style='font-size:13px'>{''.join(_line(str(name), values) for name, values in lines)}</table>"
         )
-        self.pages.objects = [
-            self._page(row, name, panels) for row, name, panels in zip(rows, facts, comparison.panels(), strict=True)
-        ]
-        together = comparison.together()
-        self._together.objects = []
-        if together is not None:
-            drawn = file_of(draw_panel(together, MIDDLE), "png")
-            self._together.objects = [self._picture(drawn, f"{' and '.join(facts)}: {together.title}", WIDE)]
-        self._code.object = f"### The same in Python\n\n```python\n{comparison.code()}```"
 
-    def _page(self, row: int, name: str, panels: list[Panel]) -> Any:
-        drawn = [self._picture(self._comparison.drawn(row, panel), f"{name}: {panel.title}") for panel in panels]
+    def _draw_pages(self, rows: list[int], shown: Pages | None) -> None:
+        """Pictures of the same units stay until there are newer ones."""
+        if shown is None and rows and rows == self._rows:
+            return
+        self._rows = rows
+        if shown is None:
+            self._code.object = ""
+            self.pages.objects = self._together.objects = []
+            return
+        names, together = self._comparison.names, shown.together
+        self.pages.objects = [self._page(name, each) for name, each in zip(names, shown.pictures, strict=True)]
+        self._together.objects = [] if together is None else [self._picture(together, " and ".join(names), WIDE)]
+        self._code.object = f"### The same in Python\n\n```python\n{shown.code}```"
+
+    def _page(self, name: str, pictures: list[Picture]) -> Any:
+        drawn = [self._picture(each, name) for each in pictures]
         return pn.Column(f"### {name}", pn.FlexBox(*drawn), stylesheets=[self._stylesheet], sizing_mode="stretch_width")
 
     def look(self) -> None:
-        """Say how far the work is; draw what is new."""
-        if self._seen != self._comparison.work.finished:
-            self._seen = self._comparison.work.finished
+        """Say how far the work is; show what is new."""
+        if self.is_shown and self._comparison.rows and self._comparison.pages() is not self._shown:
             self._redraw(None)
         self._say()
 
     def _say(self) -> None:
-        comparison, work = self._comparison, self._comparison.work
-        is_left = bool(self.is_shown and comparison.rows and comparison.unmeasured())
+        comparison, work, drawing = self._comparison, self._comparison.work, self._comparison.drawing
+        is_left = bool(self._shown is not None and comparison.unmeasured())  # known at once where pages are drawn
         self.button.disabled = work.is_busy or not is_left
+        error = work.error or (drawing.error if self._shown is None else "")
         if work.is_busy:
             words = f"Measuring direction tuning of all units of the scan, once: {work.said}"
-        elif work.error:
-            words = f"**It went wrong.** {work.error}"
+        elif drawing.is_busy:
+            words = f"Drawing: {drawing.said}"
+        elif error:
+            words = f"**It went wrong.** {error}"
         else:
             words = "" if comparison.rows else HINT
         self.status.param.update(object=words, visible=bool(words))
@@ -126,10 +132,10 @@ class UnitPane:
         self._comparison.measure()
         self._say()
 
-    def _picture(self, drawn: bytes, description: str, width: str = NARROW) -> Any:
+    def _picture(self, picture: Picture, name: str, width: str = NARROW) -> Any:
         return pn.pane.PNG(
-            drawn,
-            alt_text=description,
+            picture.png,
+            alt_text=f"{name}: {picture.title}",
             stylesheets=[self._stylesheet],
             styles={"max-width": width},
             sizing_mode="scale_width",
