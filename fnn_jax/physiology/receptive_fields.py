@@ -1,5 +1,6 @@
 """Receptive fields: from dots, from noise, and from the gradient of the model itself; and how well a Gaussian fits."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from fnn_jax.common.progress import checked_progress, progress_bar
 from fnn_jax.physiology.least_squares import least_squares
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.dots import gaussian_mask
+from fnn_jax.twin.gradients import runs_in_threads
 from fnn_jax.twin.twin import Twin
 
 
@@ -187,18 +189,29 @@ def gradient_receptive_fields(
     chosen = twin if units is None else twin.select(units)
     twin.predict(stimulus[:1])  # an error in the stimulus before anything is compiled for the gradient
 
-    video = jnp.asarray(stimulus)
+    back = _way_back(chosen, jnp.asarray(stimulus), perspectives, modulations, at % len(stimulus))
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
     for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units), compiles=True):
-        found = _gradient(chosen, video, perspectives, modulations, at % len(stimulus), unit)
+        (found,) = back(np.eye(1, chosen.num_units, unit, dtype=np.float32)[0])
         fields[unit] = np.asarray(found).reshape(stimulus.shape[:3])
     return fields
 
 
+def _way_back(twin, video, perspectives, modulations, frame):
+    """From a gradient on the responses to a frame, ``[U]``, to that on the pixels; the way forward is gone once."""
+    if runs_in_threads(twin.network):
+        return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)[1]
+    return functools.partial(_back, _compiled_vjp(twin, video, perspectives, modulations, frame))
+
+
 @jax.jit
-def _gradient(twin, video, perspectives, modulations, frame, unit):
-    """Of one unit's response to one frame, with respect to the pixels; one program for all twins of a shape."""
-    return jax.grad(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame, unit])(video)
+def _compiled_vjp(twin, video, perspectives, modulations, frame):
+    return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)[1]
+
+
+@jax.jit
+def _back(way_back, gradient):
+    return way_back(gradient)
 
 
 def fit_gaussians(fields: Any, display: Display | None = None) -> pd.DataFrame:

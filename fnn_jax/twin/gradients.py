@@ -18,7 +18,7 @@ from fnn_jax.twin import threads
 from fnn_jax.twin.rollout import compiled
 
 
-def worthwhile(network: Network) -> bool:
+def runs_in_threads(network: Network) -> bool:
     """Whether the streams should run in threads: where nothing is compiled, on one device, which is a CPU."""
     leaves = jax.tree.leaves(network)
     # Under jax.jit a constant is traced, too.

@@ -397,7 +397,7 @@ class Twin:
             jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
         )
         is_plain = features is None and not interventions and stream is None and key is None
-        if is_plain and derivatives == "reverse" and gradients.worthwhile(self.network):
+        if is_plain and derivatives == "reverse" and gradients.runs_in_threads(self.network):
             leaves, structure = self._fold()
             options = {"periphery": periphery, "precision": precision, "start": start}
             responses = self.network.responses(gradients.readout(leaves, inputs, structure=structure, **options))
