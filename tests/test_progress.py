@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fnn_jax
-from fnn_jax import convert, evaluation, microns, physiology, synthesis, training
+from fnn_jax import analysis, convert, evaluation, microns, physiology, synthesis, training
 from fnn_jax.common import progress
 from fnn_jax.common.progress import SHORT_FRAMES, progress_bar
 
@@ -17,6 +17,8 @@ SENTENCE = "progress: show a progress bar; None: in terminals and notebooks."
 FUNCTIONS = (
     fnn_jax.Screen,
     fnn_jax.Twin.predict,
+    analysis.decode_area,
+    analysis.relate,
     convert.convert,
     evaluation.evaluate,
     microns.download,
@@ -116,6 +118,8 @@ def test_every_function_says_the_same(function):
         lambda twin, path: twin.predict(np.zeros((2, 18, 32), np.uint8), progress=1),
         lambda twin, path: twin.features(np.zeros((2, 18, 32), np.uint8), "core", progress=1),
         lambda twin, path: fnn_jax.Screen(twin, progress=1),
+        lambda twin, path: analysis.decode_area(np.eye(40), np.tile(["V1", "LM"], 20), progress=1),
+        lambda twin, path: analysis.relate(*[analysis.orientation_similarity(np.arange(12.0))] * 2, progress=1),
         lambda twin, path: convert.convert(path / "nothing", path / "store", progress=1),
         lambda twin, path: microns.download(directory=path, offline=True, progress=1),
         lambda twin, path: physiology.gradient_receptive_fields(twin, [0], progress=1),

@@ -8,6 +8,7 @@ import pandas as pd
 from fnn_jax.analysis.pairs import check_labels, shuffled
 from fnn_jax.common.checks import array, boolean, integer, number, one_of
 from fnn_jax.common.checks import seed as checked_seed
+from fnn_jax.common.progress import checked_progress, progress_bar
 
 try:
     from sklearn.linear_model import LogisticRegression
@@ -49,6 +50,7 @@ def decode_area(
     shuffles: int = 19,
     regularisation: float = 1.0,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> AreaDecoding:
     """Areas from readout weights, cross-validated: logistic regression in which all areas have the same weight.
 
@@ -64,6 +66,7 @@ def decode_area(
         shuffles: of the areas, for the chance level; each takes as long as the decoding itself.
         regularisation: inverse strength of the penalty on weights, ``C`` of scikit-learn.
         seed: of folds and shuffles.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         TypeError, ValueError: wrong arguments, one area only, an area with fewer units than folds, or one scan only
@@ -76,7 +79,7 @@ def decode_area(
     one_of("normalisation", normalisation, NORMALISATIONS)
     folds, shuffles = integer("folds", folds, 2), integer("shuffles", shuffles, 19)
     penalty = number("regularisation", regularisation, above=0)
-    seed = checked_seed("seed", seed)
+    seed, progress = checked_seed("seed", seed), checked_progress(progress)
     names = [str(name) for name in np.unique(areas)]
     if len(names) < 2:
         raise ValueError(f"areas has {names[0]!r} alone; expected two areas at least.")
@@ -103,13 +106,16 @@ def decode_area(
             raise ValueError("areas has one area alone outside of one of the scans; expected two, to tell them apart.")
         return cross_val_predict(model, weights, labels, cv=splits, groups=groups if across_scans else None)
 
-    predicted = told(targets)
-    confusion = _confusion(targets, predicted, len(names))
-    accuracy = _balanced_accuracy(confusion)
-    random, by_chance = np.random.default_rng(seed), np.empty(shuffles)
-    for k in range(shuffles):
-        labels = targets[shuffled(groups, random)]
-        by_chance[k] = _balanced_accuracy(_confusion(labels, told(labels), len(names)))
+    with progress_bar(progress, "areas", "decoding", 1 + shuffles) as bar:
+        predicted = told(targets)
+        bar.update()
+        confusion = _confusion(targets, predicted, len(names))
+        accuracy = _balanced_accuracy(confusion)
+        random, by_chance = np.random.default_rng(seed), np.empty(shuffles)
+        for k in range(shuffles):
+            labels = targets[shuffled(groups, random)]
+            by_chance[k] = _balanced_accuracy(_confusion(labels, told(labels), len(names)))
+            bar.update()
     table = pd.DataFrame(confusion, pd.Index(names, name="area"), pd.Index(names, name="predicted"))
     p = float(np.mean(np.append(by_chance, accuracy) >= accuracy - 1e-12))
     return AreaDecoding(accuracy, by_chance, p, table, np.asarray(names, object)[predicted])

@@ -10,6 +10,7 @@ from fnn_jax.analysis.measures import Measure, check_measure
 from fnn_jax.analysis.pairs import check_labels, p_value, shuffled, unit_pairs
 from fnn_jax.common.checks import integer
 from fnn_jax.common.checks import seed as checked_seed
+from fnn_jax.common.progress import checked_progress, progress_bar
 
 LEAST_UNITS = 10
 
@@ -42,6 +43,7 @@ def relate(
     bins: int = 10,
     permutations: int = 999,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> Relation:
     """Similarity of tuning against similarity of readout weights, or any measure against another.
 
@@ -55,13 +57,14 @@ def relate(
         bins: of ``x``, with as many pairs each.
         permutations: of the test; p is not below ``1 / (permutations + 1)``.
         seed: of pairs and permutations.
+        progress: show a progress bar; None: in terminals and notebooks.
 
     Raises:
         TypeError, ValueError: wrong arguments, fewer than 10 units that are known, or a measure that does not vary.
     """
     y = check_measure("y", y, check_measure("x", x).num_units)
     most_pairs, bins, permutations = integer("most_pairs", most_pairs), integer("bins", bins), _count(permutations)
-    random = np.random.default_rng(checked_seed("seed", seed))
+    random, progress = np.random.default_rng(checked_seed("seed", seed)), checked_progress(progress)
     labels = check_labels("scans", scans, x.num_units)
     known = x.known() & y.known()
     if known.sum() < LEAST_UNITS:
@@ -80,7 +83,7 @@ def relate(
 
     ranks = _standard_ranks(of_x)
     correlations, means = np.empty(permutations), np.empty((permutations, len(count)))
-    for k in range(permutations):
+    for k in progress_bar(progress, "permutations", "permutation", over=range(permutations)):
         order = shuffled(labels, random)
         drawn = y.values(order[first], order[second])
         correlations[k] = ranks @ _standard_ranks(drawn)
