@@ -38,14 +38,13 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
     streams = _streams(leaves, structure)
     if not all(jnp.issubdtype(array.dtype, jnp.inexact) for array in traced.values()):
         return _mean(leaves, fixed, traced.values(), **static)
-    if not traced:
-        program = compiled(_of_stream, leaves, fixed, (), streams[0], **static)
-        found = _in_threads(lambda stream: program(leaves, fixed, (), stream), streams)
-        return compiled(_mean_of, found)(found)
 
-    @jax.custom_vjp
-    def mean(*values):
-        return forward(*values)[0]
+    def alone(*values):
+        if _any_traced(values):
+            return _mean(leaves, fixed, values, **static)
+        program = compiled(_of_stream, leaves, fixed, values, streams[0], **static)
+        found = _in_threads(lambda stream: program(leaves, fixed, values, stream), streams)
+        return compiled(_mean_of, found)(found)
 
     def forward(*values):
         if _any_traced(values):
@@ -64,8 +63,9 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
         shares = _in_threads(lambda way_back: program(way_back, gradient), ways_back)
         return compiled(_sum_of, shares)(shares)
 
+    mean = jax.custom_vjp(alone)
     mean.defvjp(forward, backward)
-    return mean(*traced.values())
+    return mean(*traced.values()) if traced else alone()
 
 
 def _any_traced(tree):

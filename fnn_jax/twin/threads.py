@@ -25,9 +25,14 @@ def cores() -> int:
 
 
 def worthwhile(leaves: list[jax.Array], streams: int) -> bool:
-    """Whether the streams of a network with these arrays should run in threads: on one device, which is a CPU."""
+    """Whether the streams of a network with these arrays should run in threads: on one device, which is a CPU.
+
+    It is that on which new arrays come to lie: a program does not fetch its inputs from another one.
+    """
     devices = set().union(*(array.devices() for array in leaves))
-    return min(streams, cores()) > 1 and len(devices) == 1 and devices.pop().platform == "cpu"
+    if min(streams, cores()) == 1 or devices != jnp.zeros(()).devices():
+        return False
+    return devices.pop().platform == "cpu"
 
 
 def one_stream_rollout(leaves, state, inputs, stream, *, structure, **options):

@@ -396,7 +396,8 @@ class Twin:
             jnp.broadcast_to(eye, (checked.frames, checked.batch, sizes[0])),
             jnp.broadcast_to(behaviour, (checked.frames, checked.batch, sizes[1])),
         )
-        is_plain = features is None and not interventions and stream is None and key is None
+        changes = self.network.check_interventions(interventions)
+        is_plain = features is None and not changes and stream is None and key is None
         if is_plain and derivatives == "reverse" and gradients.runs_in_threads(self.network):
             leaves, structure = self._fold()
             options = {"periphery": periphery, "precision": precision, "start": start}
