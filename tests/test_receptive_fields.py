@@ -184,10 +184,11 @@ def test_gradient_receptive_fields(twin, monkeypatch):
         np.testing.assert_allclose((up - down) / 2e-2, fields[(unit, *where)], rtol=0.02)
     with monkeypatch.context() as patch:
         patch.setattr(threads, "cores", lambda: 1)  # one program instead of one for each stream
-        again = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False)
+        still = {"perspectives": [[0.0, 0.0]] * 4, "modulations": np.zeros((4, 2))}
+        again = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False, **still)
         np.testing.assert_allclose(again, fields, rtol=1e-4, atol=1e-5 * np.abs(fields).max())
         programs = receptive_fields._compiled_vjp._cache_size(), receptive_fields._back._cache_size()
-        physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False)
+        physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False, **still)
         assert programs == (receptive_fields._compiled_vjp._cache_size(), receptive_fields._back._cache_size())
     early = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, at=1, progress=False)
     assert np.abs(early[0, 2:]).max() < 1e-6 * np.abs(early[0, :2]).max()  # nothing but rounding comes from the future
@@ -199,6 +200,7 @@ def test_gradient_receptive_fields(twin, monkeypatch):
         ({"stimulus": np.zeros((4, 9, 9))}, "expected"),
         ({"units": [99]}, "does not have"),
         ({"frames": 0}, "frames is 0"),
+        ({"perspectives": np.full((4, 2), np.nan)}, "perspectives"),
     ):
         with pytest.raises(ValueError, match=message):
             physiology.gradient_receptive_fields(twin, **{"frames": 4, "progress": False, **arguments})

@@ -14,6 +14,7 @@ from fnn_jax.physiology.least_squares import least_squares
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.dots import gaussian_mask
 from fnn_jax.twin.gradients import runs_in_threads
+from fnn_jax.twin.inputs import check_inputs
 from fnn_jax.twin.twin import Twin
 
 
@@ -187,26 +188,30 @@ def gradient_receptive_fields(
     if not -len(stimulus) <= at < len(stimulus):
         raise ValueError(f"at is {at}; expected a frame of the {len(stimulus)} of the stimulus.")
     chosen = twin if units is None else twin.select(units)
-    twin.predict(stimulus[:1])  # an error in the stimulus before anything is compiled for the gradient
+    check_inputs(stimulus, perspectives, modulations, twin.config)
+    eye, behaviour = (None if trace is None else jnp.asarray(trace) for trace in (perspectives, modulations))
 
-    back = _way_back(chosen, jnp.asarray(stimulus), perspectives, modulations, at % len(stimulus))
+    responses, back = _way_back(chosen, jnp.asarray(stimulus), eye, behaviour, at % len(stimulus))
     fields = np.empty((chosen.num_units, *stimulus.shape[:3]), np.float32)
     for unit in progress_bar(progress, "gradients", "unit", over=range(chosen.num_units), compiles=True):
-        (found,) = back(np.eye(1, chosen.num_units, unit, dtype=np.float32)[0])
+        (found,) = back(jnp.zeros_like(responses).at[unit].set(1))
         fields[unit] = np.asarray(found).reshape(stimulus.shape[:3])
     return fields
 
 
 def _way_back(twin, video, perspectives, modulations, frame):
-    """From a gradient on the responses to a frame, ``[U]``, to that on the pixels; the way forward is gone once."""
+    """Responses to a frame, ``[U]``, and the function from a gradient on them to that on the pixels: the way forward is
+    gone once.
+    """
     if runs_in_threads(twin.network):
-        return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)[1]
-    return functools.partial(_back, _compiled_vjp(twin, video, perspectives, modulations, frame))
+        return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)
+    responses, back = _compiled_vjp(twin, video, perspectives, modulations, frame)
+    return responses, functools.partial(_back, back)
 
 
 @jax.jit
 def _compiled_vjp(twin, video, perspectives, modulations, frame):
-    return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)[1]
+    return jax.vjp(lambda pixels: twin.rollout(pixels, perspectives, modulations)[frame], video)
 
 
 @jax.jit
