@@ -60,7 +60,7 @@ def write_report(
         *(page.picture(folder / f"{name}.png", said) for name, (_, said) in drawn.items() if name != "stimulus"),
         page.table(result.table, "A row for each unit", "units.csv", _units(result)),
         page.heading("How it was made"),
-        page.provenance(__version__, **(settings or {}), **_record(result)),
+        page.provenance(__version__, **{**_record(result), **(settings or {})}),
     ]
     return [*written, page.write_page(folder / page.REPORT, _title(result), parts)]
 
