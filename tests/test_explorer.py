@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.image import imread
+from PIL import Image
 
 from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
-from fnn_jax.explorer import comparing, join_results, tables
+from fnn_jax.explorer import comparing, join_results, markdown, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
 from fnn_jax.explorer.measuring import measure_direction
@@ -333,6 +334,7 @@ def test_joined_columns():
     assert both["OSI"].tolist() == [0.1, 0.2, 0.3] and both["source"].tolist() == ["one", "one", "two"]
     assert both["area (two)"].tolist()[2] == "d" and both["area"].tolist()[2] == "c"
     assert place_of(table.loc[2], one) is None and place_of(table.loc[0], one) == 1
+    assert join_results(table, {})["source"].tolist() == ["none"] * 3
 
 
 NOT_TOGETHER = {
@@ -368,6 +370,9 @@ def test_which_row_is_about_a_unit():
     assert place_of(pd.Series({"gOSI": 0.5}), table) is None
     names = [unit_name(each) for each in (table.loc[0], pd.Series({"session": 4, "scan_idx": 7, "unit_id": 5}))]
     assert names == ["8-5 readout 3", "4-7 unit 5"]
+    # Of two results one below the other, each lacks the columns of the other.
+    below = pd.concat([table, pd.DataFrame({"target": ["3"], "response": 1.0})], ignore_index=True)
+    assert place_of(below.loc[2], table) == 0 and unit_name(below.loc[0]) == "8-5 readout 3"
 
 
 def test_pages_are_drawn_in_the_background(state, monkeypatch):
@@ -376,7 +381,7 @@ def test_pages_are_drawn_in_the_background(state, monkeypatch):
 
     def draw(panel, width):
         asked.set()
-        go.wait()
+        assert go.wait(60)
         drawn.append(panel.title)
         return b"a picture"
 
@@ -384,7 +389,7 @@ def test_pages_are_drawn_in_the_background(state, monkeypatch):
     comparison = Comparison(state)
     state.picked = [3]
     assert comparison.pages() is None
-    asked.wait()
+    assert asked.wait(60)
     state.picked = [4]
     assert comparison.pages() is None and comparison.drawing.is_busy
     go.set()
@@ -425,6 +430,12 @@ def test_direction_tuning_is_measured_once_and_kept(twin, own_cache):
     folder = measure_direction(twin, say=said.append)
     assert said == [] and folder.is_relative_to(own_cache)  # nothing is computed again
     assert Comparison(state).unmeasured() == []  # it is known in the next session
+    (folder / "units.parquet").write_bytes(b"damaged")
+    again = Comparison(state)
+    assert again.unmeasured() == [0]
+    again.measure()
+    again.work.wait()
+    assert again.work.error == "" and again.unmeasured() == []
     curve = np.load(folder / "arrays.npz")["curve"]
     assert curve.shape == (16, 7) and len(tables.result_table([folder]).units) == 7
 
@@ -443,7 +454,7 @@ def test_a_synthesised_stimulus_is_drawn(twin, tmp_path):
 
 def test_one_piece_of_work_at_a_time():
     go, work = threading.Event(), Work()
-    work.start(lambda say: (say("half"), go.wait())[1])
+    work.start(lambda say: (say("half"), go.wait(60))[1])
     with pytest.raises(RuntimeError, match="computed already"):
         work.start(lambda say: 2)
     go.set()
@@ -522,6 +533,15 @@ def test_page_and_server(state):
     state.picked = []
     page.units.show(True)
     assert len(page.units.pages) == 0 and page.units.status.object.startswith("Click a row")
+
+    hostile = "<img src=x onerror=alert(1)>"
+    image = io.BytesIO()
+    Image.new("L", (1, 1)).save(image, "png")
+    heading, pictures = page.units._page(hostile, [comparing.Picture("map", image.getvalue())])
+    assert "<img" not in heading.object and "<img" not in pictures[0].alt_text
+    page.tried(lambda event: [][hostile])(None)
+    assert page.error.visible and "<" not in page.error.object
+    assert markdown.fenced("a = '```'\n").startswith("````python") and "<" not in markdown.went_wrong(hostile)
 
     server, address = make_server(lambda: page.template, token="secret")
     try:

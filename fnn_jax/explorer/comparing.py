@@ -1,6 +1,6 @@
 """The pages of one unit or two: what is known of them, measured of them, and drawn; without widgets, as ``State``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,8 @@ import pandas as pd
 from fnn_jax.common.figures import MIDDLE, SINGLE
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import ONE_FIGURE, file_of
-from fnn_jax.explorer.measuring import direction_folder, is_measured, measure_direction
-from fnn_jax.explorer.results import IDENTITY, Opened, Panel, Tuned, place_of, unit_name
+from fnn_jax.explorer.measuring import direction_folder, discard, is_measured, measure_direction
+from fnn_jax.explorer.results import IDENTITY, Opened, Panel, Tuned, place_of, unit_name, whole
 from fnn_jax.explorer.state import State
 from fnn_jax.explorer.unit_figure import MOST, draw_panel, draw_units, played_panel, unit_panels
 from fnn_jax.physiology.columns import KNOWN
@@ -78,10 +78,11 @@ class Comparison:
         known = {name: values for name, values in facts.items() if any(values)}
         return pd.DataFrame.from_dict(known, orient="index", columns=self.names)
 
-    def panels(self) -> list[list[Panel]]:
-        """Of each unit: where it lies, and what was measured of it."""
-        results = self.results()
-        return [unit_panels(self._table.units, row, results) for row in self.rows]
+    def panels(self, rows: Sequence[int] | None = None) -> list[list[Panel]]:
+        """Of each unit: where it lies, and what was measured of it. ``rows``: default those that are picked."""
+        rows = self.rows if rows is None else rows
+        results = self.results(rows)
+        return [unit_panels(self._table.units, row, results) for row in rows]
 
     def pages(self) -> Pages | None:
         """The pages of the units, as drawn; None: not yet. Then drawing begins in the background, unless it has failed
@@ -101,7 +102,7 @@ class Comparison:
         """Of the units that are wanted in the end: others may be picked while these are drawn."""
         while True:
             self._begun, rows = self._drawn_of(), self.rows
-            panels, together, code = self.panels(), self.together(), self.code()
+            panels, together, code = self.panels(rows), self.together(rows), self.code(rows)
             count, number = sum(map(len, panels)) + (together is not None), 0
             pictures: list[list[Picture]] = [[] for _ in panels]
             for row, of_unit, into in zip(rows, panels, pictures, strict=True):
@@ -123,16 +124,22 @@ class Comparison:
             self._drawn[key] = _png(panel)
         return self._drawn[key]
 
-    def together(self) -> Panel | None:
+    def together(self, rows: Sequence[int] | None = None) -> Panel | None:
         """Responses to what was played last, one unit over the other; None: it was played to neither."""
-        return played_panel(self._table.units, self.rows, self._played())
+        return played_panel(self._table.units, self.rows if rows is None else rows, self._played())
 
-    def results(self) -> list[Opened]:
-        """Folders that were opened, and what was measured of the units' twins, now or before."""
-        for number in self._twins():
+    def results(self, rows: Sequence[int] | None = None) -> list[Opened]:
+        """Folders that were opened, and what was measured of the units' twins, now or before; damaged, it is left out,
+        and can be measured again.
+        """
+        numbers = self._twins(rows)
+        for number in numbers:
             if number not in self._measured and is_measured(self._folder(number)):
-                self._open(number)
-        return [*self._table.results, *(self._measured[number] for number in self._twins() if number in self._measured)]
+                try:
+                    self._open(number)
+                except ValueError:
+                    discard(self._folder(number))
+        return [*self._table.results, *(self._measured[number] for number in numbers if number in self._measured)]
 
     def unmeasured(self) -> list[int]:
         """Numbers of the units' twins whose direction tuning is not known."""
@@ -163,18 +170,19 @@ class Comparison:
         with ONE_FIGURE:
             return file_of(draw_units(self._table.units, self.rows, self.results(), self._played()), kind)
 
-    def code(self) -> str:
+    def code(self, rows: Sequence[int] | None = None) -> str:
         """Lines of Python that make the same figure."""
-        results, together = self.results(), self.together() is not None
+        rows = self.rows if rows is None else list(rows)
+        results, together = self.results(rows), self.together(rows) is not None
         lines = ["import numpy as np", "from fnn_jax import stimuli"] if together else []
         names = ["draw_units"]
-        names += ["measure_direction"] * any(number in self._measured for number in self._twins())
+        names += ["measure_direction"] * any(number in self._measured for number in self._twins(rows))
         names += ["open_result"] * bool(results)
         lines += [f"from fnn_jax.explorer import {', '.join(names)}", self._table.code]
         if together:
             lines += [self._state.playing.result.code.rstrip(), "played = dict(zip(names, responses.T))"]
         opened = ", ".join(result.code for result in results)
-        lines.append(f'draw_units(units, {self.rows}, [{opened}]{", played" * together}, path="units.png")')
+        lines.append(f'draw_units(units, {rows}, [{opened}]{", played" * together}, path="units.png")')
         return "\n".join(lines) + "\n"
 
     def _played(self) -> dict[str, np.ndarray]:
@@ -182,10 +190,14 @@ class Comparison:
         result = self._state.playing.result
         return {} if result is None else dict(zip(result.names, result.responses.T, strict=True))
 
-    def _twins(self) -> list[int]:
+    def _twins(self, rows: Sequence[int] | None = None) -> list[int]:
         """Numbers of the twins of the units, of several with one name the first, to which stimuli are played, too."""
         names = [twin.name for twin in self._table.twins]
-        return sorted({names.index(self._table.units["scan"][row]) for row in self.rows}) if names else []
+        return (
+            sorted({names.index(self._table.units["scan"][row]) for row in (self.rows if rows is None else rows)})
+            if names
+            else []
+        )
 
     def _folder(self, number: int) -> Path:
         if number not in self._folders:
@@ -205,4 +217,5 @@ def _png(panel: Panel, width: float = SINGLE) -> bytes:
 def _text(value: Any) -> str:
     if pd.isna(value):
         return ""
+    value = whole(value)  # such as the number of an animal
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

@@ -39,8 +39,9 @@ def join_results(units: pd.DataFrame, results: Mapping[str, pd.DataFrame]) -> pd
             added[column] = whole
         else:
             added |= {f"{column} ({name})": values for name, values in by_result.items()}
-    known = np.array([np.where(place >= 0, name, "") for name, place in places.items()]).T
-    added[SOURCE] = pd.Series([", ".join(filter(None, row)) or NONE for row in known], units.index)
+    known = [np.where(place >= 0, name, "") for name, place in places.items()]
+    sources = [", ".join(filter(None, row)) or NONE for row in zip(*known, strict=True)] if known else NONE
+    added[SOURCE] = pd.Series(sources, units.index)
     return pd.concat([units.drop(columns=list(added), errors="ignore"), pd.DataFrame(added)], axis=1)
 
 

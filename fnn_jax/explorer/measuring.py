@@ -38,6 +38,11 @@ def is_measured(folder: Path) -> bool:
     return (folder / ARRAYS).exists()  # which is written last, and whole
 
 
+def discard(folder: Path) -> None:
+    """Forget curves that are damaged; measured again, they come from the responses, which are kept and verified."""
+    (folder / ARRAYS).unlink(missing_ok=True)
+
+
 def measure_direction(
     twin: Twin,
     directory: str | os.PathLike | None = None,

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from fnn_jax.explorer.buttons import picture_buttons
 from fnn_jax.explorer.comparing import Comparison
 from fnn_jax.explorer.maps import UnitMap
+from fnn_jax.explorer.markdown import fenced
 from fnn_jax.explorer.player import PlayerPane
 from fnn_jax.explorer.raster import color_map
 from fnn_jax.explorer.selection import Brush
@@ -126,7 +127,9 @@ class Page:
                 act(event)
                 self.error.visible = False
             except Exception as error:
-                self.error.param.update(object=f"{type(error).__name__}: {error}", visible=True)
+                self.error.param.update(
+                    object=html.escape(f"{type(error).__name__}: {error}", quote=False), visible=True
+                )
 
         return tried
 
@@ -199,7 +202,7 @@ class Page:
         self._legend.object = self._legend_text()
         self.table.selection = []  # places in rows that are no longer shown
         self.table.value = state.table.units[chosen]
-        self._code.object = f"```python\n{state.code()}```"
+        self._code.object = fenced(state.code())
 
     def _legend_text(self) -> str:
         colors = self._state.colors()

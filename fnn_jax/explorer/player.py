@@ -13,6 +13,7 @@ from bokeh.plotting import figure
 from fnn_jax.common.figures import REFERENCE, SIDE_BY_SIDE
 from fnn_jax.common.rate import HZ
 from fnn_jax.explorer.buttons import picture_buttons
+from fnn_jax.explorer.markdown import fenced, went_wrong
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, Played
 from fnn_jax.explorer.state import State
 
@@ -127,7 +128,7 @@ class PlayerPane:
         elif self._seen != work.finished:
             self._seen = work.finished
             if work.error:
-                self.status.object = f"**It went wrong.** {work.error}"
+                self.status.object = went_wrong(work.error)
             elif work.result is not None:
                 self._show(work.result)
             else:
@@ -158,7 +159,7 @@ class PlayerPane:
         self._show_code(0)
 
     def _show_code(self, frame: int) -> None:
-        self._code.object = f"### The same in Python\n\n```python\n{self._state.played_code(frame)}```"
+        self._code.object = f"### The same in Python\n\n{fenced(self._state.played_code(frame))}"
 
     def _build_figures(self) -> None:
         """The monitor, the retina, and the responses with a line where the frame is."""

@@ -37,7 +37,7 @@ class Panel(NamedTuple):
 
 def unit_name(unit: pd.Series) -> str:
     """What a row of a table of units is called."""
-    known = {name: unit[name] for name in (*IDENTITY, TARGET) if name in unit and not pd.isna(unit[name])}
+    known = {name: whole(unit[name]) for name in (*IDENTITY, TARGET) if name in unit and not pd.isna(unit[name])}
     scan = known.get("scan") or (f"{known['session']}-{known['scan_idx']}" if "scan_idx" in known else "")
     for name, word in (("readout_id", "readout"), ("unit_id", "unit"), (TARGET, "target")):
         if name in known:
@@ -45,9 +45,15 @@ def unit_name(unit: pd.Series) -> str:
     return f"{scan} row {unit.name}".strip()
 
 
+def whole(value: Any) -> Any:
+    """Numbers of units come as floats where a column has gaps."""
+    return int(value) if isinstance(value, float | np.floating) and float(value).is_integer() else value
+
+
 def place_of(unit: pd.Series, units: pd.DataFrame) -> int | None:
     """The row of a table that is about a unit, by all columns of ``IDENTITY`` that both have; None: there is none."""
-    one, all_of_them = identity(unit.to_frame().T), identity(units)
+    # What a row does not have, others in its table do: that of a synthesis has a target beside an empty readout_id.
+    one, all_of_them = identity(unit.dropna().to_frame().T), identity(units)
     shared = [name for name in one if name in all_of_them]
     if not set(shared) & set(NUMBERS):
         return None
@@ -154,7 +160,7 @@ class Synthesized:
     def __init__(self, path: Path, name: str, code: str):
         self.name, self.code = name, code
         self._found = Synthesis.load(path)
-        scan = self._found.record["twin"].split()[0]
+        scan = self._found.record["twin"].rsplit(" ", 1)[0]
         self.units = self._found.table.rename(columns={TARGET: "readout_id"}).assign(scan=scan)
 
     def panels(self, unit: pd.Series) -> list[Panel]:

@@ -8,6 +8,7 @@ import panel as pn
 
 from fnn_jax.explorer.buttons import picture_buttons
 from fnn_jax.explorer.comparing import Comparison, Pages, Picture
+from fnn_jax.explorer.markdown import fenced, went_wrong
 
 ASK_MS = 250  # between looks at what is drawn and measured
 NARROW, WIDE = "380px", "760px"  # at most
@@ -101,11 +102,13 @@ class UnitPane:
         names, together = self._comparison.names, shown.together
         self.pages.objects = [self._page(name, each) for name, each in zip(names, shown.pictures, strict=True)]
         self._together.objects = [] if together is None else [self._picture(together, " and ".join(names), WIDE)]
-        self._code.object = f"### The same in Python\n\n```python\n{shown.code}```"
+        self._code.object = f"### The same in Python\n\n{fenced(shown.code)}"
 
     def _page(self, name: str, pictures: list[Picture]) -> Any:
         drawn = [self._picture(each, name) for each in pictures]
-        return pn.Column(f"### {name}", pn.FlexBox(*drawn), stylesheets=[self._stylesheet], sizing_mode="stretch_width")
+        return pn.Column(
+            f"### {html.escape(name)}", pn.FlexBox(*drawn), stylesheets=[self._stylesheet], sizing_mode="stretch_width"
+        )
 
     def look(self) -> None:
         """Say how far the work is; show what is new."""
@@ -123,7 +126,7 @@ class UnitPane:
         elif drawing.is_busy:
             words = f"Drawing: {drawing.said}"
         elif error:
-            words = f"**It went wrong.** {error}"
+            words = went_wrong(error)
         else:
             words = "" if comparison.rows else HINT
         self.status.param.update(object=words, visible=bool(words))
@@ -135,7 +138,7 @@ class UnitPane:
     def _picture(self, picture: Picture, name: str, width: str = NARROW) -> Any:
         return pn.pane.PNG(
             picture.png,
-            alt_text=f"{name}: {picture.title}",
+            alt_text=html.escape(f"{name}: {picture.title}"),
             stylesheets=[self._stylesheet],
             styles={"max-width": width},
             sizing_mode="scale_width",
