@@ -3,16 +3,19 @@
 import hashlib
 import json
 import os
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from fnn_jax.common.files import whole_file
 
 SEAL = "sha256"
+TRIES, PAUSE_S = 20, 0.02  # of a header
+Read = TypeVar("Read")
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Any) -> None:
@@ -37,8 +40,7 @@ def read_array(name: str, path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path).expanduser()
     try:
-        with open(path, "rb") as file:
-            array = np.load(file, allow_pickle=False)
+        array = header_read(lambda: _load(path))
     except OSError as error:
         raise type(error)(f"{name} is {path}, which cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # NumPy raises many kinds
@@ -56,7 +58,7 @@ def map_array(path: Path, mode: Literal["r", "r+"] = "r") -> np.memmap:
         OSError: the file cannot be opened. ValueError: it is damaged, of another format, or holds Python objects.
     """
     try:
-        return np.lib.format.open_memmap(path, mode=mode)
+        return header_read(lambda: np.lib.format.open_memmap(path, mode=mode))
     except (OSError, ValueError):
         raise
     except Exception as error:  # NumPy reads the header as Python code, and raises what that raises
@@ -70,14 +72,37 @@ def load_arrays(path: Path, identity: Any, error: type[ValueError], remedy: str)
         ``error``: the file is damaged, or of something else; the message ends in ``remedy``.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = dict(members)
+        arrays = header_read(lambda: _load_members(path))
         whole = arrays.pop(SEAL).item() == _seal(arrays, identity)
     except Exception as problem:  # zipfile, zlib and NumPy raise many kinds
         raise error(f"{path} is damaged ({type(problem).__name__}: {problem}). {remedy}") from problem
     if not whole:
         raise error(f"{path} is damaged, or of something else: it differs from its SHA-256. {remedy}")
     return arrays
+
+
+def header_read(read: Callable[[], Read]) -> Read:
+    """What ``read`` returns, tried again where Python fails and not the file.
+
+    NumPy reads a header as Python code. Some versions of Python, 3.11.7 for one, count the depth of such code for all
+    threads together, and where two read at once, one may fail with a SystemError: seen in a training.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return read()
+        except SystemError:
+            time.sleep(PAUSE_S)
+    return read()
+
+
+def _load(path: Path) -> Any:
+    with open(path, "rb") as file:
+        return np.load(file, allow_pickle=False)
+
+
+def _load_members(path: Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+        return dict(members)
 
 
 def array_digest(array: np.ndarray) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.arrays import header_read
 from fnn_jax.common.checks import path as checked_path
 from fnn_jax.common.drawing import draw_frames, draw_traces
 from fnn_jax.common.figures import RESPONSES, color_bar, style
@@ -141,6 +142,9 @@ class Tuned:
 
     def _field(self, name: str, place: int) -> np.ndarray:
         """That of one unit; those of all may not fit into memory."""
+        return header_read(lambda: self._read_field(name, place))
+
+    def _read_field(self, name: str, place: int) -> np.ndarray:
         with zipfile.ZipFile(self.path / ARRAYS) as archive, archive.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
