@@ -17,7 +17,7 @@ from disturbed import small
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
 from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
-from fnn_jax.twin import gradients, rollout, sizes, threads
+from fnn_jax.twin import rollout, sizes, threads
 from fnn_jax.twin import twin as twin_module
 from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.weights.store import Store
@@ -169,9 +169,9 @@ def loss(twin):
 @pytest.fixture
 def in_threads(monkeypatch):
     """A list that grows when streams run in threads."""
-    called, real = [], gradients._in_threads
+    called, real = [], threads.in_threads
     monkeypatch.setattr(threads, "cores", lambda: 2)
-    monkeypatch.setattr(gradients, "_in_threads", lambda *a: called.append(1) or real(*a))
+    monkeypatch.setattr(threads, "in_threads", lambda *a: called.append(1) or real(*a))
     return called
 
 

@@ -4,13 +4,10 @@ As in ``threads``, streams meet nowhere before the mean of their readouts: forwa
 runs beside the others. What a stream keeps in between for its way back, JAX gives out as a pytree.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fnn_jax.model.network import Network
 from fnn_jax.model.values import Inputs
@@ -35,7 +32,7 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
     traced = {name: array for name, array in inputs._asdict().items() if isinstance(array, jax.core.Tracer)}
     fixed = Inputs(*(() if name in traced else array for name, array in inputs._asdict().items()))  # type: ignore[arg-type]
     static = {"structure": structure, "names": tuple(traced), **options}
-    streams = _streams(leaves, structure)
+    streams = threads.stream_indices(leaves, structure)
     if not all(jnp.issubdtype(array.dtype, jnp.inexact) for array in traced.values()):
         return _mean(leaves, fixed, traced.values(), **static)
 
@@ -43,14 +40,14 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
         if _any_traced(values):
             return _mean(leaves, fixed, values, **static)
         program = compiled(_of_stream, leaves, fixed, values, streams[0], **static)
-        found = _in_threads(lambda stream: program(leaves, fixed, values, stream), streams)
+        found = threads.in_threads(lambda stream: program(leaves, fixed, values, stream), streams)
         return compiled(_mean_of, found)(found)
 
     def forward(*values):
         if _any_traced(values):
             return jax.vjp(lambda *values: _mean(leaves, fixed, values, **static), *values)
         program = compiled(_with_way_back, leaves, fixed, values, streams[0], **static)
-        found = _in_threads(lambda stream: program(leaves, fixed, values, stream), streams)
+        found = threads.in_threads(lambda stream: program(leaves, fixed, values, stream), streams)
         readouts, ways_back = map(list, zip(*found, strict=True))
         return compiled(_mean_of, readouts)(readouts), ways_back
 
@@ -60,7 +57,7 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
         if _any_traced((ways_back, gradient)):
             return _sum_of([way_back(gradient / len(ways_back)) for way_back in ways_back])
         program = compiled(_back, ways_back[0], gradient, streams=len(ways_back))
-        shares = _in_threads(lambda way_back: program(way_back, gradient), ways_back)
+        shares = threads.in_threads(lambda way_back: program(way_back, gradient), ways_back)
         return compiled(_sum_of, shares)(shares)
 
     mean = jax.custom_vjp(alone)
@@ -70,16 +67,6 @@ def readout(leaves: list[jax.Array], inputs: Inputs, *, structure: Any, **option
 
 def _any_traced(tree):
     return any(isinstance(array, jax.core.Tracer) for array in jax.tree.leaves(tree))
-
-
-def _streams(leaves, structure):
-    count = jax.tree.unflatten(structure, leaves).config.num_streams
-    return [jnp.asarray(np.int32(stream)) for stream in range(count)]
-
-
-def _in_threads(call: Callable[[Any], Any], each: list[Any]) -> list[Any]:
-    with ThreadPoolExecutor(min(len(each), threads.cores())) as pool:
-        return list(pool.map(lambda one: jax.block_until_ready(call(one)), each))
 
 
 def _with_way_back(leaves, fixed, values, stream, **static):
@@ -94,7 +81,8 @@ def _of_stream(leaves, fixed, values, stream, *, names, structure, **options):
 
 
 def _mean(leaves, fixed, values, **static):
-    return _mean_of([_of_stream(leaves, fixed, values, s, **static) for s in _streams(leaves, static["structure"])])
+    streams = threads.stream_indices(leaves, static["structure"])
+    return _mean_of([_of_stream(leaves, fixed, values, stream, **static) for stream in streams])
 
 
 def _mean_of(readouts):

@@ -6,6 +6,7 @@ comes out is the same but for rounding.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -75,17 +76,27 @@ def join(leaves, states, outputs, *, structure):
     return state, Output(network.responses(readout), readout, features)
 
 
+def stream_indices(leaves: list[jax.Array], structure: Any) -> list[jax.Array]:
+    """The numbers of a network's streams, as programs take them."""
+    count = jax.tree.unflatten(structure, leaves).config.num_streams
+    return [jnp.asarray(np.int32(stream)) for stream in range(count)]
+
+
+def in_threads(call: Callable[[Any], Any], each: list[Any]) -> list[Any]:
+    """What a program returns for each, when all is computed; as many at a time as there are cores."""
+    with ThreadPoolExecutor(min(len(each), cores())) as pool:
+        return list(pool.map(lambda one: jax.block_until_ready(call(one)), each))
+
+
 def rollout(
     leaves: list[jax.Array], state: NetworkState, inputs: Inputs, *, structure: Any, **options: Any
 ) -> tuple[NetworkState, Output]:
     """``Network.rollout`` of one chunk of frames, of all streams; flat parameters, whose structure is given."""
-    streams = range(jax.tree.unflatten(structure, leaves).config.num_streams)
     with outside_traces():
         arguments = leaves, state, Inputs(*map(jnp.asarray, inputs))
-        indices = [jnp.asarray(np.int32(stream)) for stream in streams]
+        indices = stream_indices(leaves, structure)
     program = compiled(one_stream_rollout, *arguments, indices[0], structure=structure, **options)
-    with ThreadPoolExecutor(min(len(streams), cores())) as pool:
-        results = list(pool.map(lambda index: jax.block_until_ready(program(*arguments, index)), indices))
+    results = in_threads(lambda index: program(*arguments, index), indices)
     parts = tuple(zip(*results, strict=True))
     joined, output = compiled(join, leaves, *parts, structure=structure)(leaves, *parts)
     return joined._replace(noise=state.noise), output
