@@ -1,6 +1,6 @@
 """How long does it take from starting Python to the first prediction?
 
-Every figure comes from processes of their own. The cache is JAX's compilation cache, JAX_COMPILATION_CACHE_DIR.
+Every figure comes from processes of their own. The cache is that of fnn_jax.enable_compilation_cache.
 """
 
 import json
@@ -27,17 +27,19 @@ STEPS = {
 }
 
 
-def start_ours(folder, frames, device):
+def start_ours(folder, frames, device, cache):
     start = time.perf_counter()
     import fnn_jax
 
     imported = time.perf_counter()
     loads_torch = "torch" in sys.modules
+    if cache is not None:
+        fnn_jax.enable_compilation_cache(cache)
     twin = fnn_jax.Twin.load(folder / "twin")
     return {"import_s": imported - start, "torch": loads_torch, **_load_and_predict(imported, twin, frames)}
 
 
-def start_released(folder, frames, device):
+def start_released(folder, frames, device, cache):
     start = time.perf_counter()
     import torch
     from fnn.microns.build import network
@@ -64,11 +66,10 @@ def _load_and_predict(imported, side, frames):
 
 def in_new_process(function, folder, frames, cache=None):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("JAX_COMPILATION_CACHE")}
-    if cache:
-        environment["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    cache = None if cache is None else str(cache)
     code = (
         f"import json, sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import startup; "
-        f"print(json.dumps(startup.{function}(startup.Path({str(folder)!r}), {frames}, {torch_device()!r})))"
+        f"print(json.dumps(startup.{function}(startup.Path({str(folder)!r}), {frames}, {torch_device()!r}, {cache!r})))"
     )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -42,7 +41,7 @@ def split_core(named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 
 def parameter_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of the architecture; computes and allocates nothing."""
-    return {name: tuple(array.shape) for name, array in named_parameters(_abstract(config)).items()}
+    return _shapes(_abstract(config))
 
 
 def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarray | jax.Array]) -> Network:
@@ -51,13 +50,16 @@ def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarr
     Raises:
         ValueError: names are missing or not known, or shapes differ; all of them are listed.
     """
-    expected = parameter_shapes(config)
+    abstract = _abstract(config)
+    expected = _shapes(abstract)
     problems = compare_shapes(expected, {name: np.shape(value) for name, value in values.items()})
     if problems:
         raise ValueError("Parameters do not fit the architecture:\n" + indented(problems))
-    graphdef, state = nnx.split(_abstract(config))
+    graphdef, state = nnx.split(abstract)
     flat = nnx.to_flat_state(state)
-    filled = [(path, variable.replace(jnp.asarray(values[_name(path)]))) for path, variable in flat]
+    # Not jnp.asarray, which compiles a copy for each shape of a NumPy array: half a second for a network.
+    arrays = jax.device_put([values[_name(path)] for path, _ in flat])
+    filled = [(path, variable.replace(array)) for (path, variable), array in zip(flat, arrays, strict=True)]
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 
 
@@ -102,6 +104,10 @@ def indented(problems: Iterable[str], most: int = 12) -> str:
 
 def _name(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path))
+
+
+def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in named_parameters(network).items()}
 
 
 def _abstract(config: NetworkConfig) -> Network:

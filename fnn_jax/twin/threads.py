@@ -79,7 +79,7 @@ def join(leaves, states, outputs, *, structure):
 def stream_indices(leaves: list[jax.Array], structure: Any) -> list[jax.Array]:
     """The numbers of a network's streams, as programs take them."""
     count = jax.tree.unflatten(structure, leaves).config.num_streams
-    return [jnp.asarray(np.int32(stream)) for stream in range(count)]
+    return jax.device_put([np.int32(stream) for stream in range(count)])
 
 
 def in_threads(call: Callable[[Any], Any], each: list[Any]) -> list[Any]:
@@ -93,7 +93,7 @@ def rollout(
 ) -> tuple[NetworkState, Output]:
     """``Network.rollout`` of one chunk of frames, of all streams; flat parameters, whose structure is given."""
     with outside_traces():
-        arguments = leaves, state, Inputs(*map(jnp.asarray, inputs))
+        arguments = leaves, state, jax.device_put(inputs)
         indices = stream_indices(leaves, structure)
     program = compiled(one_stream_rollout, *arguments, indices[0], structure=structure, **options)
     results = in_threads(lambda index: program(*arguments, index), indices)

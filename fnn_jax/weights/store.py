@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -134,7 +133,7 @@ def _load_core(path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
         shared = {name: _cores.get((core_sha256, name, device)) for name in names}
         if any(array is None for array in shared.values()):
             with jax.ensure_compile_time_eval():  # nothing that is being traced may stay
-                shared = {name: jnp.asarray(array) for name, array in checkpoint.load(path)[0].items()}
+                shared = jax.device_put(checkpoint.load(path)[0])
             for name, array in shared.items():
                 _cores[core_sha256, name, device] = array
     return shared
