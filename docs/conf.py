@@ -55,7 +55,10 @@ def write_names(app):
                 continue
             written[id(thing)] = f"{module}.{name}"
             if isinstance(thing, type):
-                lines += [f".. autoclass:: {module}.{name}", "   :members:", ""]
+                # Of a class that others begin, such as Twin, the methods of those, too.
+                begun = all(base.__module__.startswith("fnn_jax.") for base in thing.__mro__[1:-1])
+                inherited = ["   :inherited-members:"] if begun else []
+                lines += [f".. autoclass:: {module}.{name}", "   :members:", *inherited, ""]
             elif callable(thing):
                 lines += [f".. autofunction:: {module}.{name}", ""]
         (folder / f"{module}.rst").write_text("\n".join(lines) + "\n")

@@ -54,7 +54,7 @@ def nothing_is_computed(monkeypatch):
         raise AssertionError("a wrong argument got as far as the work")
 
     for name in (
-        "twin.twin.compiled_rollout",
+        "twin.network_calls.compiled_rollout",
         "twin.threads.rollout",
         "screen.screen.Predictor",
         "synthesis.optimisation.Problem",

@@ -16,7 +16,7 @@ from fnn_jax.twin.prediction import arrays_of, chunks, collect
 from fnn_jax.twin.rollout import Options
 
 if TYPE_CHECKING:
-    from fnn_jax.twin.twin import Twin
+    from fnn_jax.twin.network_calls import NetworkCalls
 
 OUTPUTS = ("numpy", "jax")
 
@@ -26,7 +26,7 @@ def check_output(output: Any) -> str:
     return one_of("output", output, OUTPUTS)
 
 
-def gather(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None, output: str) -> list[Any]:
+def gather(twin: "NetworkCalls", checked: CheckedInputs, options: Options, progress: bool | None, output: str) -> list[Any]:
     """What ``arrays_of`` lists, of all frames."""
     if check_output(output) == "numpy":
         return collect(twin, checked, options, progress)

@@ -18,10 +18,10 @@ from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.twin.rollout import Options
 
 if TYPE_CHECKING:
-    from fnn_jax.twin.twin import Twin
+    from fnn_jax.twin.network_calls import NetworkCalls
 
 
-def chunks(twin: "Twin", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
+def chunks(twin: "NetworkCalls", checked: CheckedInputs, options: Options) -> Iterator[tuple[slice, Output]]:
     """Frames, and their output on the device; that of the last chunk may be longer, filled up with repeats."""
     twin.network.check_options(options.stream, options.periphery, options.features, options.precision)
     options = options._replace(interventions=twin.network.check_interventions(options.interventions))
@@ -46,7 +46,7 @@ def arrays_of(output: Output, options: Options) -> list[jax.Array]:
     return [*responses, *(output.features[name] for name in options.features)]
 
 
-def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
+def collect(twin: "NetworkCalls", checked: CheckedInputs, options: Options, progress: bool | None) -> list[np.ndarray]:
     """What ``arrays_of`` lists, of all frames."""
     results: list[np.ndarray] = []
 
@@ -69,7 +69,7 @@ def collect(twin: "Twin", checked: CheckedInputs, options: Options, progress: bo
     return results
 
 
-def first_not_finite(twin: "Twin", checked: CheckedInputs, options: Options) -> str | None:
+def first_not_finite(twin: "NetworkCalls", checked: CheckedInputs, options: Options) -> str | None:
     """The first stage whose output, or else ``responses``, is NaN or infinite for some frame."""
     extent = Extent(options.start)
     options = options._replace(features=tuple(name for name in twin.network.feature_names if extent.has(name)))
