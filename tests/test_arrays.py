@@ -5,6 +5,7 @@ import pytest
 
 from fnn_jax.common import arrays
 from fnn_jax.common.arrays import map_array
+from fnn_jax.videos import read_video
 
 
 def test_each_flipped_bit_of_a_header_is_read_or_refused(tmp_path):
@@ -37,6 +38,7 @@ def test_a_header_is_read_again_where_python_fails(tmp_path, monkeypatch):
     """Not where the file is damaged: that is said at once."""
     np.save(tmp_path / "a.npy", np.arange(3))
     arrays.save_arrays(tmp_path / "a.npz", {"a": np.arange(3)}, "of a")
+    np.savez(tmp_path / "video.npz", np.arange(3, dtype=np.uint8).repeat(4).reshape(3, 2, 2))
     calls = []
 
     def fails_twice(function):
@@ -53,6 +55,7 @@ def test_a_header_is_read_again_where_python_fails(tmp_path, monkeypatch):
         ("lib.format.open_memmap", lambda: map_array(tmp_path / "a.npy")),
         ("load", lambda: arrays.read_array("x", tmp_path / "a.npy")),
         ("load", lambda: arrays.load_arrays(tmp_path / "a.npz", "of a", ValueError, "")["a"]),
+        ("load", lambda: read_video(tmp_path / "video.npz", size=(2, 2)).frames[:, 0, 0]),
     ):
         calls.clear()
         owner = np.lib.format if "." in name else np

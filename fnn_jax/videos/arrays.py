@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.common.arrays import map_array
+from fnn_jax.common.arrays import header_read, map_array
 from fnn_jax.common.rate import HZ
 from fnn_jax.videos.source import Shown, Source, VideoError, required_package
 
@@ -50,9 +50,7 @@ def _load_array(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".npy":
             return map_array(path)  # which, unlike numpy.load, closes what is none
-        with open(path, "rb") as file:  # NumPy does not close a damaged one
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else _only_array(path, loaded)
+        return header_read(lambda: _load_npz(path))
     except ValueError as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise VideoError(
@@ -60,6 +58,12 @@ def _load_array(path: Path) -> Any:
                 "save np.stack(frames)."
             ) from error
         raise
+
+
+def _load_npz(path: Path) -> np.ndarray:
+    with open(path, "rb") as file:  # NumPy does not close a damaged one
+        loaded = np.load(file, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else _only_array(path, loaded)
 
 
 def _only_array(path: Path, arrays: Any) -> Any:
