@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from disturbed import small
+from interrupted import interrupt_and_resume
 from jax.tree_util import Partial
 
 from fnn_jax import Screen, ScreenError, Twin, interventions, open_screen
 from fnn_jax.demo import random_network
-from fnn_jax.screen import creation, predictor, store
+from fnn_jax.screen import creation, store
 from fnn_jax.screen import screen as screen_module
 
 COUNT, FRAMES = 5, 9
@@ -135,23 +136,7 @@ def test_on_disk_as_in_memory(screen, whole, videos):
 def test_interrupted_and_gone_on_with(screen, whole, videos, tmp_path, monkeypatch, blocks):
     monkeypatch.setattr(screen_module, "LEAST_BLOCK", 2)
     screen(videos, tmp_path / "whole.zarr")
-    real, writes = store.ScreenStore.write, []
-
-    def write(self, number, rows):
-        if len(writes) == blocks:
-            raise KeyboardInterrupt
-        writes.append(number)
-        real(self, number, rows)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store.ScreenStore, "write", write)
-        screen(videos, tmp_path / "out.zarr")
-    predicted = []
-    dispatch = predictor.Predictor._dispatch
-    monkeypatch.setattr(
-        predictor.Predictor, "_dispatch", lambda self, batch: predicted.extend(batch) or dispatch(self, batch)
-    )
-    screen(videos, tmp_path / "out.zarr")
+    predicted = interrupt_and_resume(monkeypatch, lambda: screen(videos, tmp_path / "out.zarr"), blocks)
     assert len(predicted) == COUNT - 2 * blocks
     files = [path.relative_to(tmp_path / "out.zarr") for path in (tmp_path / "out.zarr").rglob("*") if path.is_file()]
     for file in files:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from interrupted import interrupt_and_resume
 from processes import READY, Process
 
 from fnn_jax import Screen, ScreenError, Twin, open_screen
@@ -91,23 +92,7 @@ def test_what_is_done_is_not_done_again(folder, screen, undisturbed, monkeypatch
 @pytest.mark.parametrize("blocks", [0, 1, 3])
 def test_interrupted_and_gone_on_with(folder, screen, undisturbed, tmp_path, monkeypatch, blocks):
     """An error in the middle; what is done is not done again, and the end is the same, byte for byte."""
-    real, writes = store.ScreenStore.write, []
-
-    def write(self, number, rows):
-        if len(writes) == blocks:
-            raise KeyboardInterrupt
-        writes.append(number)
-        real(self, number, rows)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store.ScreenStore, "write", write)
-        screen(folder / "videos.npy", tmp_path / "out.zarr")
-    predicted = []
-    dispatch = predictor.Predictor._dispatch
-    monkeypatch.setattr(
-        predictor.Predictor, "_dispatch", lambda self, batch: predicted.extend(batch) or dispatch(self, batch)
-    )
-    screen(folder / "videos.npy", tmp_path / "out.zarr")
+    predicted = interrupt_and_resume(monkeypatch, lambda: screen(folder / "videos.npy", tmp_path / "out.zarr"), blocks)
     assert len(predicted) == COUNT - 16 * blocks
     assert contents(tmp_path / "out.zarr") == undisturbed
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
