@@ -1,5 +1,7 @@
 """Every Python example of README and docs, and every notebook, runs; the table of errors is the tests' own."""
 
+import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -93,6 +95,27 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 def test_every_public_name_is_in_the_reference():
     """And none that does not exist; with the docstrings of today."""
     assert reference.PAGE.read_text() == reference.page(), "run python tests/reference.py"
+
+
+def test_every_public_argument_is_annotated():
+    """And what functions return: type checkers and editors of whoever calls them see it."""
+    bare = []
+    for module in reference.MODULES:
+        for name in importlib.import_module(module).__all__:
+            thing = getattr(importlib.import_module(module), name)
+            members = (
+                [getattr(each, "__func__", each) for each in vars(thing).values()] if isinstance(thing, type) else []
+            )
+            for each in (thing, *members):
+                if not inspect.isfunction(each) or not each.__module__.startswith("fnn_jax"):
+                    continue
+                if each.__name__.startswith("_") and each.__name__ != "__init__":
+                    continue
+                parts = inspect.signature(each)
+                found = [p.name for p in parts.parameters.values() if p.annotation is p.empty]
+                found += ["return"] * (parts.return_annotation is parts.empty and each.__name__ != "__init__")
+                bare += [f"{module}.{each.__qualname__}: {part}" for part in found if part not in ("self", "cls")]
+    assert not bare
 
 
 def test_published_errors_are_the_ones_of_the_tests():

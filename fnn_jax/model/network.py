@@ -249,7 +249,7 @@ class Network(nnx.Module):
         network.modulation, network.core, network.readout.feature = select(parts, stream, axis=0)
         return network
 
-    def step(self, state: NetworkState, inputs: Inputs, **options) -> tuple[NetworkState, Output]:
+    def step(self, state: NetworkState, inputs: Inputs, **options: Any) -> tuple[NetworkState, Output]:
         """One frame: ``rollout`` (same options) of inputs without a time axis, ``[batch, ...]``."""
         state, output = self.rollout(state, jax.tree.map(lambda a: a[None], inputs), **options)
         return state, jax.tree.map(lambda a: a[0], output)

@@ -24,7 +24,7 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
@@ -35,6 +35,9 @@ from fnn_jax.screen import checksums
 from fnn_jax.screen.creation import create_screen
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns, with_twins
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class ScreenStore:
@@ -312,7 +315,7 @@ class ScreenStore:
         return _as_dataset(self.path)
 
 
-def open_screen(path: str | os.PathLike, verify: bool = True):
+def open_screen(path: str | os.PathLike, verify: bool = True) -> "xarray.Dataset":
     """The results of a screen as an ``xarray.Dataset``; they are read from disk where they are used.
 
     Args:

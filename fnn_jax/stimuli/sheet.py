@@ -16,7 +16,9 @@ MOST_SHOWN = 3
 
 
 @journal_style()
-def contact_sheet(movie: Movie | Any, path: str | os.PathLike | None = None, *, num_frames: int = 24, columns: int = 6):
+def contact_sheet(
+    movie: Movie | Any, path: str | os.PathLike | None = None, *, num_frames: int = 24, columns: int = 6
+) -> Any:
     """Frames of a movie, evenly spaced, with their times and what is shown; a matplotlib figure.
 
     Args:
