@@ -130,7 +130,7 @@ def synthesised(path: Path) -> None:
 def training(path: Path) -> None:
     """Of the training that training.md begins with."""
     with tempfile.TemporaryDirectory() as folder:
-        cli.main(["data", "make-example", f"{folder}/example"])
+        cli.main(["data", "make-example", "-o", f"{folder}/example"])
         cli.main(["train", f"{folder}/example/config.toml"])
         draw_metrics(pd.read_csv(f"{folder}/example/twin/metrics.csv"), path)
 

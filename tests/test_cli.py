@@ -1,5 +1,6 @@
 """The command line as its user meets it."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from fnn_jax import NetworkConfig, Twin, cli, demo, open_screen
+from fnn_jax.cli.options import select_units
 from fnn_jax.demo import RANDOM, random_network
 
 
@@ -38,8 +40,8 @@ def test_errors_are_one_message_without_traceback(tmp_path, capsys):
     folder = tmp_path / "folder"
     folder.mkdir()
     cases = {
-        ("convert", str(tmp_path / "none"), str(tmp_path / "out")): "none does not exist. Give the folder",
-        ("convert", str(folder), str(tmp_path / "out")): "is not in the published layout",
+        ("convert", str(tmp_path / "none"), "-o", str(tmp_path / "out")): "none does not exist. Give the folder",
+        ("convert", str(folder), "-o", str(tmp_path / "out")): "is not in the published layout",
         ("demo", "--directory", str(folder), "-o", str(tmp_path / "d")): "holds no weights",
     }
     for arguments, message in cases.items():
@@ -54,11 +56,11 @@ def test_convert_published_files(tmp_path, capsys):
     folder = demo._write_random_scan(tmp_path / "demo")
     published = folder.parent / "published"
     capsys.readouterr()
-    assert cli.main(["convert", str(published), str(tmp_path / "store")]) == 0
+    assert cli.main(["convert", str(published), "-o", str(tmp_path / "store")]) == 0
     assert f"0-0: {demo.NUM_UNITS} units" in capsys.readouterr().out
-    assert cli.main(["convert", str(published), str(tmp_path / "store")]) == 1
+    assert cli.main(["convert", str(published), "-o", str(tmp_path / "store")]) == 1
     assert "exists already and is kept as it is" in capsys.readouterr().err
-    assert cli.main(["convert", str(published), str(tmp_path / "store"), "--scans", "0-0", "--overwrite"]) == 0
+    assert cli.main(["convert", str(published), "-o", str(tmp_path / "store"), "--scan", "0-0", "--overwrite"]) == 0
     assert Twin.load(tmp_path / "store").num_units == demo.NUM_UNITS
 
 
@@ -154,6 +156,26 @@ def test_predict(reader, twin, capsys):
         assert message in error and "Traceback" not in error
     assert not (reader / "two.npy").exists() and not (reader / "c.npy").exists()
     assert cli.main(["predict", "a.npy", "-o", "out.npz", "--overwrite", *weights]) == 0
+
+
+def test_units_of_a_table(twin, tmp_path):
+    """They are its ids, which are not its rows, of the scan that is asked for."""
+    path = tmp_path / "units.csv"
+    path.write_text("scan,readout_id\n8-5,0\ntwin,5\ntwin,2\n")
+    chosen = argparse.Namespace(units=[str(path)], weights=None)
+    (some,) = select_units([twin], chosen, None)
+    assert some.units.index.tolist() == [5, 2]
+    (one,) = select_units([twin], argparse.Namespace(units=[str(path), 2], weights=None), None)
+    assert one.units.index.tolist() == [2]
+    path.write_text("scan,readout_id\n8-5,0\n")
+    with pytest.raises(ValueError, match="with units of 8-5; expected some of twin"):
+        select_units([twin], chosen, None)
+    path.write_bytes(b"\xff\xfe\0")
+    with pytest.raises(ValueError, match="which is no table in CSV, or is damaged"):
+        select_units([twin], chosen, None)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="which cannot be read: No such file"):
+        select_units([twin], chosen, None)
 
 
 def test_screen(reader, twin, capsys):

@@ -217,5 +217,5 @@ def test_the_verb(published, own_cache, capsys):
     assert "the list of its files is not here" in capsys.readouterr().err and published.log == []
     assert cli.main(["download", "--example-recording"]) == 0
     assert f"training data in {own_cache / EXAMPLE.training}\n" in capsys.readouterr().out
-    assert cli.main(["download", "--example-recording", "--weights", "none", "--scans", "8-5"]) == 1
-    assert "--example-recording comes alone; --weights, --scans is for another call" in capsys.readouterr().err
+    assert cli.main(["download", "--example-recording", "--weights", "none", "--scan", "8-5"]) == 1
+    assert "--example-recording comes alone; --weights, --scan is for another call" in capsys.readouterr().err

@@ -28,7 +28,7 @@ COUNTS = NO_INTEGERS | st.sampled_from(["0", "-1", "99999999999", "9" * 4000])
 FROM_0 = NO_INTEGERS | st.sampled_from(["-1", "99999999999999999999", "9" * 4000])
 ABOVE_0 = NO_NUMBERS | st.sampled_from(["0", "-1.5", "1e-400"])
 WORDS = TEXTS | st.sampled_from(["DARK", "float64", "cropped"])
-UNITS = NO_INTEGERS | st.sampled_from(["-1", "7", "99999999999999999999"])
+UNITS = NO_INTEGERS | st.sampled_from(["-1", "7", "99999999999999999999", "none.csv", "a\0b.csv"])
 # Nothing is at any of these paths.
 PATHS = st.sampled_from(
     ["", "a\0b", "~nobody-of-this-name/x", "none", "none/none.npy", "none.mp4", "x" * 300, "/dev/null/x"]
@@ -58,7 +58,7 @@ def nothing_is_computed(monkeypatch):
         raise AssertionError("a wrong argument got as far as the work")
 
     names = (
-        "twin.twin.compiled_rollout",
+        "twin.network_calls.compiled_rollout",
         "twin.threads.rollout",
         "screen.screen.Predictor",
         "synthesis.optimisation.Problem",
@@ -142,17 +142,14 @@ VERBS = {
             "--set": TEXTS
             | st.sampled_from(["on_s=", "=1", "on_s=a", "on_s=-1", "repeats=0", "directions=[]", "no=1"]),
             "--geometry": WORDS,
-            "--reports": NO_INTEGERS | st.just("-1"),
+            "--pages": NO_INTEGERS | st.just("-1"),
             "--batch-size": COUNTS,
         },
     ),
     "synthesize": (
         [*WEIGHTS, "--units", "1", "--frames", "3", "--burn-in", "1", "-o", "{out}"],
-        {
-            "--directory": PATHS,
-            "--scan": TEXTS,
-            "--weights": WORDS,
-            "--units": UNITS,
+        RUN
+        | {
             "--frames": COUNTS,
             "--steps": COUNTS,
             "--learning-rate": ABOVE_0,
@@ -195,13 +192,13 @@ VERBS = {
         ["-o", "{out}", *WEIGHTS],
         {"--directory": PATHS, "--scan": TEXTS, "--weights": WORDS, "-o": st.sampled_from(["", "a\0b"])},
     ),
-    "download": (["--offline"], {"--weights": WORDS, "--scans": TEXTS, "--properties": WORDS, "--directory": PATHS}),
+    "download": (["--offline"], {"--weights": WORDS, "--scan": TEXTS, "--properties": WORDS, "--directory": PATHS}),
     "download --example-recording": (["--offline", "--directory", "{out}"], {"--directory": PATHS, "--weights": WORDS}),
     "info": ([], {"": PATHS}),
     "verify": (["{weights}"], {"--weights": WORDS}),
-    "convert": (["{weights}", "{out}"], {"--scans": TEXTS, "--name": TEXTS, "--weights": WORDS}),
+    "convert": (["{weights}", "-o", "{out}"], {"--scan": TEXTS, "--name": TEXTS, "--weights": WORDS}),
     "export": (
-        ["{weights}", "{out}.onnx", "--format", "onnx"],
+        ["{weights}", "-o", "{out}.onnx", "--format", "onnx"],
         {
             "--scan": TEXTS,
             "--weights": WORDS,
@@ -226,7 +223,7 @@ VERBS = {
         {"-o": PATHS, "--session-start": TEXTS, "--sex": WORDS},
     ),
     "data make-example": (
-        ["{out}"],
+        ["-o", "{out}"],
         {"--num-units": COUNTS, "--trials": COUNTS, "--seconds": ABOVE_0 | st.just("1e300"), "--seed": FROM_0},
     ),
 }

@@ -284,15 +284,15 @@ def test_command_line(twin, tmp_path, capsys):
     twin.save(tmp_path / "weights")
     weights, out = str(tmp_path / "weights"), tmp_path / "twin.onnx"
     options = ["--format", "onnx", "--units", "3", "1", "--frames", "2", "--periphery", "extend"]
-    assert cli.main(["export", weights, str(out), *options]) == 0
+    assert cli.main(["export", weights, "-o", str(out), *options]) == 0
     assert f"to {out}" in capsys.readouterr().out
     found = about(out)
     assert found["unit_ids"] == {"readout_id": [3, 1]}
     assert (found["frames"], found["periphery"]) == (2, "extend")
     folder = str(tmp_path / "folder")
-    assert cli.main(["export", weights, folder, "--format", "onnx", "--external-mb", "25"]) == 0
+    assert cli.main(["export", weights, "-o", folder, "--format", "onnx", "--external-mb", "25"]) == 0
     capsys.readouterr()
-    assert cli.main(["export", weights, str(tmp_path / "a.pt"), "--frames", "2"]) == 1
+    assert cli.main(["export", weights, "-o", str(tmp_path / "a.pt"), "--frames", "2"]) == 1
     assert "--frames is 2, but it is of --format onnx" in capsys.readouterr().err
 
 

@@ -253,7 +253,7 @@ def test_tune(twin, tmp_path, monkeypatch, capsys, protocol):
         "5",
         "-o",
         "out",
-        "--reports",
+        "--pages",
         "2",
     ]
     assert cli.main([*command, "--set", *settings]) == 0
@@ -281,7 +281,7 @@ def test_tune(twin, tmp_path, monkeypatch, capsys, protocol):
     for extra, message in (
         (["--set", "movie=3"], "the protocol"),
         (["--set", *settings[:1]], "screen.zarr"),
-        (["--reports", "-1"], "--reports is -1"),
+        (["--pages", "-1"], "--pages is -1"),
     ):
         assert cli.main([*command, *extra]) == 1, extra
         error = capsys.readouterr().err

@@ -37,7 +37,7 @@ from fnn_jax.weights.store import save_network
 SCANS = {name: bucket.NUM_UNITS[name] for name in ("4-7", "8-5")}
 FILES = {name: file.path for name, file in bucket.REAL.predictions.items()}
 FRAMES = 40
-FEW = {"units": 6, "frames": FRAMES, "progress": False}
+FEW = {"num_units": 6, "num_frames": FRAMES, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +231,9 @@ def test_other_files_than_expected(made, published, tmp_path):
     shutil.rmtree(parts)
     write(published, values)
     for options, message in (
-        ({"frames": 46}, "frames is 46; the published stream has 45"),
-        ({"frames": 1}, "frames is 1; expected an integer from 2 on"),
-        ({"units": 0}, "units is 0; expected a positive integer"),
+        ({"num_frames": 46}, "num_frames is 46; the published stream has 45"),
+        ({"num_frames": 1}, "num_frames is 1; expected an integer from 2 on"),
+        ({"num_units": 0}, "num_units is 0; expected a positive integer"),
         ({"scans": "1-1"}, r"scans has \['1-1'\]; the published ones are"),
         ({"scans": []}, "scans is empty"),
         ({"tolerance": 0}, "tolerance is 0; expected a number above 0"),
@@ -462,7 +462,7 @@ def test_performance_needs_recordings(published, tmp_path, capsys):
 
 def test_the_verb(published, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["reproduce", "responses", "--units", "6", "--frames", "40"]
+    arguments = ["reproduce", "responses", "--num-units", "6", "--frames", "40"]
     assert cli.main([*arguments, "--plan"]) == 0
     shown = capsys.readouterr().out
     assert (
@@ -511,7 +511,7 @@ def test_what_is_to_come_is_said_first(published, tmp_path, monkeypatch):
 
 
 def test_interrupted_it_says_how_to_go_on(published, tmp_path, capsys, monkeypatch):
-    arguments = ["reproduce", "responses", "--units", "6", "--frames", "40", "-o", str(tmp_path / "out")]
+    arguments = ["reproduce", "responses", "--num-units", "6", "--frames", "40", "-o", str(tmp_path / "out")]
     predict = Twin.predict
 
     def interrupt(twin, *stimuli, **options):
@@ -533,7 +533,7 @@ def test_interrupted_it_says_how_to_go_on(published, tmp_path, capsys, monkeypat
 
 def test_bad_arguments_of_the_verb(published, capsys):
     for arguments, message in (
-        (["--units", "0"], "units is 0"),
+        (["--num-units", "0"], "num_units is 0"),
         (["--scan", "1-1"], "the published ones are"),
         (["--tolerance", "-1"], "tolerance is -1.0"),
         (["--frames", "99"], "the published stream has 45"),
@@ -566,7 +566,7 @@ def test_what_the_released_package_predicts_is_reproduced(tmp_path, monkeypatch)
     with bucket.Server.serving(tmp_path / "served") as server:
         only = dataclasses.replace(bucket.REAL, num_units={"8-5": 5}, base_url=server.base_url)
         monkeypatch.setattr(release, "MICRONS", only)
-        options = {"frames": 25, "directory": tmp_path / "cache", "progress": False}
+        options = {"num_frames": 25, "directory": tmp_path / "cache", "progress": False}
         part = compare_responses(tmp_path / "out", **options)
         assert part.passed and len(part.table) == 5, part.text()
         np.save(tmp_path / "served" / FILES["responses.npy"], np.ascontiguousarray(theirs.T * 1.001, np.float32))

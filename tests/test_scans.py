@@ -78,7 +78,7 @@ def test_threads_share_one_core(here):
 
 
 def test_the_command_line(server, tmp_path, capsys):
-    command = ["download", "--directory", str(tmp_path / "d"), "--scans", "8_5", "4-7", "--properties"]
+    command = ["download", "--directory", str(tmp_path / "d"), "--scan", "8_5", "4-7", "--properties"]
     assert cli.main(command) == 0
     assert Store(tmp_path / "d" / "weights" / "default").scans() == ["4-7", "8-5"]
     assert cli.main(["download", "--directory", str(tmp_path / "d"), "--weights", "none"]) == 0

@@ -617,7 +617,7 @@ def test_four_devices_equal_one(data, start, tmp_path):
 def test_the_example_comes_near_its_ceiling(tmp_path, capsys):
     """From the command line: from chance (a new readout responds alike to everything) to near the hidden twin."""
     folder = tmp_path / "example"
-    assert cli.main(["data", "make-example", str(folder)]) == 0
+    assert cli.main(["data", "make-example", "-o", str(folder)]) == 0
     assert cli.main(["data", "check", str(folder), "--window-frames", "50"]) == 0
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam asks for it
         assert cli.main(["train", str(folder / "config.toml")]) == 0

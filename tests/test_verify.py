@@ -195,7 +195,7 @@ def test_info(cache, capsys):
 
 def test_there_and_back_is_bit_exact(cache, bucket_folder, tmp_path, capsys):
     out = tmp_path / "out.pt"
-    assert cli.main(["export", str(cache), str(out), "--scan", "8-5"]) == 0
+    assert cli.main(["export", str(cache), "-o", str(out), "--scan", "8-5"]) == 0
     assert "wrote Twin(8-5: 29 units" in capsys.readouterr().out
     files = bucket_folder / "default"
     published = read_state_dict(files / "params_core.pt") | read_state_dict(files / "params_8_5.pt")
@@ -208,9 +208,12 @@ def test_there_and_back_is_bit_exact(cache, bucket_folder, tmp_path, capsys):
     theirs, ours = Store(cache / "weights/default").metadata("8-5"), again.metadata("twin")
     assert (theirs["parameters_sha256"], theirs["core_sha256"]) == (ours["parameters_sha256"], ours["core_sha256"])
 
-    assert cli.main(["export", str(cache), str(out), "--scan", "8-5"]) == 1
+    assert cli.main(["export", str(cache), "-o", str(out), "--scan", "8-5"]) == 1
     assert "exists already and is kept as it is" in capsys.readouterr().err
-    assert cli.main(["export", str(cache), str(out), "--scan", "8-5", "--weights", "ori-trained", "--overwrite"]) == 0
+    assert (
+        cli.main(["export", str(cache), "-o", str(out), "--scan", "8-5", "--weights", "ori-trained", "--overwrite"])
+        == 0
+    )
     assert not np.array_equal(read_state_dict(out)["readout.feature.weights.0"], back["readout.feature.weights.0"])
 
 

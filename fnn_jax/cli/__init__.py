@@ -46,8 +46,8 @@ examples:
   fnn-jax info                              what is here
   fnn-jax verify                            is it whole?
   fnn-jax reproduce responses               does it predict what the released model predicted?
-  fnn-jax convert my_twin.pt my_twin        a twin you trained with the released package
-  fnn-jax export my_twin back.pt            and back to PyTorch
+  fnn-jax convert my_twin.pt -o my_twin     a twin you trained with the released package
+  fnn-jax export my_twin -o back.pt         and back to PyTorch
 
 documentation: the folder docs/ of the project
 """

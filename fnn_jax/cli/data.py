@@ -87,7 +87,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         description="Writes a recording of 18 x 32 pixels, whose responses come from a twin with random weights, a "
         "twin to start from, and a config.toml, so that fnn-jax train can be tried without a mouse or a download.",
     )
-    example.add_argument("directory", metavar="DIR", type=path_name, help="folder to write")
+    example.add_argument("-o", "--output", metavar="OUT", type=path_name, required=True, help="folder to write")
     example.add_argument("--num-units", type=int, default=40, metavar="N", help="%(default)s")
     example.add_argument("--trials", type=int, default=20, metavar="N", help="a fifth is for validation (%(default)s)")
     example.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a trial (%(default)s)")
@@ -204,7 +204,7 @@ def _print_report(report: Report) -> int:
 def make_example_data(options: argparse.Namespace) -> None:
     """Write the example, and say what to do with it."""
     directory = make_example(
-        options.directory,
+        options.output,
         num_units=integer("--num-units", options.num_units),
         trials=integer("--trials", options.trials),
         seconds=number("--seconds", options.seconds, 1, most=MOST_SECONDS),

@@ -13,7 +13,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "resumed."
     )
     parser.add_argument("--weights", choices=(*TAGS, "none"), help=f"{TAG_HELP} (default: default)")
-    parser.add_argument("--scans", nargs="+", metavar="8-5", help="convert only these scans (default: all 13)")
+    parser.add_argument("--scan", nargs="+", metavar="8-5", help="convert only these scans (default: all 13)")
     parser.add_argument(
         "--properties",
         nargs="*",
@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.example_recording:
-        others = {"--weights": options.weights, "--scans": options.scans, "--properties": options.properties}
+        others = {"--weights": options.weights, "--scan": options.scan, "--properties": options.properties}
         given = [name for name, value in others.items() if value is not None]
         if given:
             raise ValueError(f"--example-recording comes alone; {', '.join(given)} is for another call.")
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     weights = {None: "default", "none": None}.get(options.weights, options.weights)
     chosen = {} if options.properties is None else {"properties": options.properties}
     directory = microns.download(
-        weights=weights, scans=options.scans, directory=options.directory, offline=options.offline or None, **chosen
+        weights=weights, scans=options.scan, directory=options.directory, offline=options.offline or None, **chosen
     )
     if weights is not None:
         print(microns.scans(weights=weights, directory=directory).to_string())

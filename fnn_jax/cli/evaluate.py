@@ -3,7 +3,7 @@
 import argparse
 
 from fnn_jax import microns
-from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, path_name, use_all_cores
+from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, add_units, path_name, select_units, use_all_cores
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.evaluation.measures import FILES, LEAST_FEV, MEASURES, check_output, evaluate
 from fnn_jax.twin.compilation import enable_compilation_cache
@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", metavar="8-5", help="may be left out where TWIN holds one scan")
     parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
-    parser.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+    add_units(parser)
     parser.add_argument(
         "--no-behaviour",
         dest="behaviour",
@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
         enable_compilation_cache()
     data = EvaluationData(options.data, missing=options.missing)
     twin = microns.load(options.twin, options.scan, weights=options.weights)
+    (selected,) = select_units([twin], options, options.twin)
     print(f"{twin!r}\n{data!r}")
     if data.num_missing and options.behaviour:
         print(
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     evaluation = evaluate(
         twin,
         data,
-        units=options.units,
+        units=None if options.units is None else selected.units.index.tolist(),
         burn_in=options.burn_in,
         behaviour=options.behaviour,
         periphery=options.periphery,

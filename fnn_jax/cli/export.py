@@ -3,7 +3,7 @@
 import argparse
 
 from fnn_jax import microns
-from fnn_jax.cli.options import TAG_HELP, TAGS, path_name
+from fnn_jax.cli.options import TAG_HELP, TAGS, add_units, path_name, select_units
 
 OF_ONNX = ("units", "frames", "periphery", "external_mb")
 
@@ -16,14 +16,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", metavar="DIR", type=path_name, help="folder of weights")
     parser.add_argument(
-        "output", metavar="OUT", type=path_name, help="file or folder to write, such as out.pt or out.onnx"
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=path_name,
+        required=True,
+        help="file or folder to write, such as out.pt or out.onnx",
     )
     parser.add_argument("--scan", metavar="8-5", help="may be left out where DIR holds one scan")
     parser.add_argument("--weights", choices=TAGS, help=TAG_HELP)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     parser.add_argument("--format", choices=("pt", "onnx"), default="pt", help="(%(default)s)")
     onnx = parser.add_argument_group("of --format onnx")
-    onnx.add_argument("--units", nargs="+", type=int, metavar="ID", help="only these units, by readout_id")
+    add_units(onnx)
     onnx.add_argument("--frames", type=int, metavar="N", help="a chunk of so many frames instead of one step")
     onnx.add_argument("--periphery", choices=("dark", "extend"), help="beyond the monitor (dark)")
     onnx.add_argument(
@@ -38,7 +43,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     chosen = {name: getattr(options, name) for name in OF_ONNX if getattr(options, name) is not None}
     if options.format == "onnx":
-        twin = microns.load(options.directory, options.scan, weights=options.weights)
+        chosen.pop("units", None)
+        (twin,) = select_units(
+            [microns.load(options.directory, options.scan, weights=options.weights)], options, options.directory
+        )
         path = twin.export_onnx(options.output, overwrite=options.overwrite, **chosen)
         print(f"wrote {twin} to {path}")
         return

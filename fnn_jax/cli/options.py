@@ -4,8 +4,11 @@ import argparse
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
+import pandas as pd
 
 from fnn_jax import microns
 from fnn_jax.common import checks
@@ -36,7 +39,21 @@ def path_name(text: str) -> str:
 
 
 def unit_name(text: str) -> int | str:
-    return text if text in QUALITY else int(text)
+    """A ``readout_id``, a quality, or the path of a table; argparse says this function's name of what is none."""
+    return path_name(text) if text in QUALITY or text.endswith(".csv") else int(text)
+
+
+def add_units(parser: Any, required: bool = False) -> None:
+    """Which units, to verbs of all kinds; see ``select_units``."""
+    parser.add_argument(
+        "--units",
+        nargs="+",
+        type=unit_name,
+        metavar="ID",
+        required=required,
+        help="these units: by readout_id; 'reliable', 'oriented': by published properties; or a .csv with a row for "
+        "each, as fnn-jax tune and explore write them (docs/units.md)",
+    )
 
 
 def add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
@@ -59,13 +76,7 @@ def add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 def add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None:
     """What predictions of all kinds understand; ``videos``: also those of videos of any size and length."""
-    parser.add_argument(
-        "--units",
-        nargs="+",
-        type=unit_name,
-        metavar="ID",
-        help="only these units, by readout_id, or 'reliable', 'oriented': by published properties (docs/units.md)",
-    )
+    add_units(parser)
     if videos:
         parser.add_argument(
             "--fit",
@@ -73,6 +84,12 @@ def add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None
             default="crop",
             help="how frames of another size become 144 x 256: cut to 16:9, gray borders, or distorted (%(default)s)",
         )
+    add_behaviour(parser)
+    add_rollout(parser)
+
+
+def add_behaviour(parser: argparse.ArgumentParser) -> None:
+    """What the animal does, where no recording says it."""
     parser.add_argument(
         "--perspectives",
         metavar="NPY",
@@ -85,7 +102,6 @@ def add_prediction(parser: argparse.ArgumentParser, videos: bool = True) -> None
         type=path_name,
         help="z-scored pupil radius and treadmill velocity, [T, 2] or [2]; default zeros",
     )
-    add_rollout(parser)
 
 
 def add_rollout(parser: argparse.ArgumentParser) -> None:
@@ -106,17 +122,49 @@ def load_twins(options: argparse.Namespace, scans: Sequence[str | None]) -> list
     if list(scans) == ["all"]:
         scans = _all_scans(options)
     twins = [microns.load(options.directory, scan, weights=options.weights) for scan in scans]
-    quality = [unit for unit in options.units or () if unit in QUALITY]
-    numbers = [unit for unit in options.units or () if unit not in QUALITY]
+    return select_units(twins, options, options.directory)
+
+
+def select_units(twins: list[Twin], options: argparse.Namespace, directory: str | None) -> list[Twin]:
+    """Of each twin the units that ``--units`` names: those that meet every quality, and are in every table."""
+    units = options.units or ()
+    quality = [unit for unit in units if unit in QUALITY]
+    tables = [unit for unit in units if isinstance(unit, str) and unit not in QUALITY]
+    numbers = [unit for unit in units if isinstance(unit, int)]
     if quality:
         where = {} if options.weights is None else {"weights": options.weights}
-        if options.directory is not None and is_cache(options.directory):
-            where["directory"] = options.directory
-        table = microns.units([twin.name for twin in twins], quality=quality, **where)
-        twins = [twin.select(table) for twin in twins]
+        if directory is not None and is_cache(directory):
+            where["directory"] = directory
+        published = microns.units([twin.name for twin in twins], quality=quality, **where)
+        twins = [twin.select(published) for twin in twins]
+    for path in tables:
+        table = _read_units(path)
+        twins = [twin.select(_of_scan(table, twin, path)) for twin in twins]
     if numbers:
         twins = [twin.select(numbers) for twin in twins]
     return twins
+
+
+def _read_units(path: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(Path(path).expanduser())
+    except OSError as error:
+        raise type(error)(f"--units is {path}, which cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # pandas raises many kinds
+        raise ValueError(f"--units is {path}, which is no table in CSV, or is damaged: {error}") from error
+
+
+def _of_scan(table: pd.DataFrame, twin: Twin, path: str) -> pd.DataFrame:
+    """Its rows of a scan, where it says which scans they are of."""
+    if "scan" not in table:
+        return table
+    of_scan = table[table["scan"].astype(str) == twin.name]
+    if not len(of_scan):
+        raise ValueError(
+            f"--units is {path}, with units of {', '.join(sorted(table['scan'].astype(str).unique())) or 'no scan'}; "
+            f"expected some of {twin.name}."
+        )
+    return of_scan
 
 
 def _all_scans(options: argparse.Namespace) -> Sequence[str]:

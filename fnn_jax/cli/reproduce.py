@@ -48,7 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", metavar="8-5", nargs="+", help="these published scans (default: all 13; tuning: 8-5)")
     parser.add_argument(
-        "--units",
+        "--num-units",
         metavar="N",
         type=int,
         help=f"units of each scan, evenly spread over it (default: {UNITS}; tuning: {TUNED_UNITS})",
@@ -98,8 +98,8 @@ def run(options: argparse.Namespace) -> int:
         parts = tuple(part for part in PARTS if not without.get(part, False))
     chosen = {
         "scans": options.scan,
-        "units": options.units,
-        "frames": options.frames,
+        "num_units": options.num_units,
+        "num_frames": options.frames,
         "movies": options.movies,
         "data": None if parts == ("training",) else options.data,
         "example": options.data if parts == ("training",) else None,

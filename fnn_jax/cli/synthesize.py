@@ -8,7 +8,17 @@ import numpy as np
 import optax
 
 from fnn_jax import microns
-from fnn_jax.cli.options import FORMS, add_weights, path_name, use_all_cores
+from fnn_jax.cli.options import (
+    FORMS,
+    add_behaviour,
+    add_rollout,
+    add_units,
+    add_weights,
+    behaviour,
+    path_name,
+    select_units,
+    use_all_cores,
+)
 from fnn_jax.common import page
 from fnn_jax.common.checks import number
 from fnn_jax.demo import panned_photograph
@@ -20,6 +30,7 @@ from fnn_jax.synthesis import objectives, parameterisations, penalties
 from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.synthesis.report import write_report
 from fnn_jax.synthesis.result import RESULT, Synthesis, SynthesisError
+from fnn_jax.twin.compilation import enable_compilation_cache
 from fnn_jax.twin.twin import Twin
 
 DIRECTIONS = range(0, 360, 45)
@@ -33,7 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "natural clips, and report.html with all of it. Killed and started again, it resumes. See docs/synthesis.md."
     )
     add_weights(parser)
-    parser.add_argument("--units", nargs="+", type=int, metavar="ID", required=True, help="readout_id of each")
+    add_units(parser, required=True)
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="of each video (%(default)s)")
     parser.add_argument("--static", action="store_true", help="one image, shown for all frames")
     parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the optimiser (%(default)s)")
@@ -54,6 +65,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-comparison", action="store_true", help="no figures")
     parser.add_argument("-o", "--output", metavar="OUT", type=path_name, required=True, help="folder to write")
+    add_behaviour(parser)
+    add_rollout(parser)
     parser.set_defaults(run=run)
 
 
@@ -62,7 +75,11 @@ def run(options: argparse.Namespace) -> None:
     output = Path(options.output).expanduser()
     learning_rate = number("--learning-rate", options.learning_rate, above=0)
     use_all_cores()
+    if options.keep_compiled:
+        enable_compilation_cache()
     twin = microns.load(options.directory, options.scan, weights=options.weights)
+    (selected,) = select_units([twin], options, options.directory)
+    traces = behaviour(options)
     size = (twin.config.stimulus_height, twin.config.stimulus_width)
     parameterisation = parameterisations.nlm(options.frames, *size, static=options.static)
     if options.contrast is not None:
@@ -72,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
     was_finished = _is_finished(output)
     found = synthesize(
         twin,
-        options.units,
+        selected.units.index.tolist(),
         {"excite": objectives.excitation, "inhibit": objectives.inhibition}[options.objective](),
         parameterisation,
         steps=options.steps,
@@ -82,6 +99,9 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         batch_size=options.batch_size,
         out=output,
+        periphery=options.periphery,
+        precision=options.precision,
+        **traces,
     )
     shown = found.table.to_string(index=False, float_format="{:.4g}".format)
     if was_finished:
@@ -92,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
         found,
         output,
         twin=twin,
-        others={} if options.no_comparison else _comparisons(twin.select(options.units), clips, options),
+        others={} if options.no_comparison else _comparisons(selected, clips, traces, options),
         figures=not options.no_comparison,
         settings={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
     )
@@ -110,7 +130,9 @@ def _is_finished(output: Path) -> bool:
     return (output / page.REPORT).exists()
 
 
-def _comparisons(twin: Twin, clips: dict[str, np.ndarray], options: argparse.Namespace) -> dict[str, np.ndarray]:
+def _comparisons(
+    twin: Twin, clips: dict[str, np.ndarray], traces: dict[str, np.ndarray], options: argparse.Namespace
+) -> dict[str, np.ndarray]:
     """Responses ``[T, unit]`` to gratings in eight directions and to natural clips, after the burn-in."""
     display = Display.of(twin)
     frequency = min(0.04, 0.25 / display.unit_per_pixel)  # cycles per degree; less where the pixels are large
@@ -123,4 +145,9 @@ def _comparisons(twin: Twin, clips: dict[str, np.ndarray], options: argparse.Nam
     if not clips and (display.height, display.width) == (144, 256):
         clips = {"photograph": panned_photograph()}
     stimuli |= {name: frames[: max(options.frames, options.burn_in + 1)] for name, frames in clips.items()}
-    return {name: twin.predict(frames)[options.burn_in :] for name, frames in stimuli.items()}
+
+    def responses(frames: np.ndarray) -> np.ndarray:
+        cut = {name: trace if trace.ndim == 1 else trace[: len(frames)] for name, trace in traces.items()}
+        return twin.predict(frames, periphery=options.periphery, precision=options.precision, **cut)[options.burn_in :]
+
+    return {name: responses(frames) for name, frames in stimuli.items()}

@@ -24,7 +24,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "report.html. Killed at any moment and started again, it resumes from its last checkpoint, to the same result."
     )
     parser.add_argument("config", metavar="CONFIG", type=path_name, help=".toml, or a released .yaml")
-    parser.add_argument("-o", "--out", metavar="OUT", type=path_name, help="folder to write; default: that of CONFIG")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=path_name, help="folder to write; default: that of CONFIG"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
@@ -45,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train as a file says, and say what came out."""
-    job = read_job(options.config, _changes(options.set), options.out)
+    job = read_job(options.config, _changes(options.set), options.output)
     if options.keep_compiled:
         enable_compilation_cache()
     if options.distributed:
@@ -81,7 +83,8 @@ def _report(training: Training, job: Job) -> None:
         path = training.directory / job.state_dict
         if importlib.util.find_spec("torch") is None:
             print(
-                f"PyTorch is not installed, so {path.name} was not written: fnn-jax export {training.directory / LAST}"
+                f"PyTorch is not installed, so {path.name} was not written: "
+                f"fnn-jax export {training.directory / LAST} -o {path}"
             )
         elif not path.exists():
             from fnn_jax.convert import export

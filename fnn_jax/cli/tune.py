@@ -55,7 +55,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="spherical",
         help="degrees as the eye sees them (of the first scan), or as many to every pixel (%(default)s)",
     )
-    parser.add_argument("--reports", type=int, metavar="N", default=6, help="pages of single units (%(default)s)")
+    parser.add_argument("--pages", type=int, metavar="N", default=6, help="of single units, the best (%(default)s)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="movies at once; default: from the memory at hand")
     add_prediction(parser, videos=False)
     parser.set_defaults(run=run)
@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
     output = Path(options.output).expanduser()
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"-o is {options.output}, which is a file; expected a folder.")
-    if options.reports < 0:
-        raise ValueError(f"--reports is {options.reports}; expected 0 or more.")
+    if options.pages < 0:
+        raise ValueError(f"--pages is {options.pages}; expected 0 or more.")
     use_all_cores()
     twins = load_twins(options, options.scan or [None])
     protocol = _protocol(options, twins)
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         twins, output / "screen.zarr", batch_size=options.batch_size, **common_options(options), **behaviour(options)
     )
     stated = {"protocol": " ".join([options.protocol, *options.set]), "geometry": options.geometry}
-    written = write_report(result, output, pages=options.reports, settings=stated)
+    written = write_report(result, output, pages=options.pages, settings=stated)
     _print_summary(result)
     print(f"written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}, screen.zarr")
 

@@ -257,7 +257,7 @@ def _from_cache(cache: Cache, scan: str | None, weights: str) -> Twin:
         return Twin.load(directory, scan)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}\nOr let it be replaced: fnn-jax download --weights {weights} --scans {scan} "
+            f"{error}\nOr let it be replaced: fnn-jax download --weights {weights} --scan {scan} "
             f"--directory {cache.directory}"
         ) from error
 
@@ -273,7 +273,7 @@ def _with_tag(twin: Twin, weights: str | None, directory: Path) -> Twin:
 def _other_weights(weights: str, directory: Path, held: str) -> ValueError:
     return ValueError(
         f"weights is {weights!r}, but {directory} holds {held}. Name another folder, or, if you know them to be these, "
-        f"convert them with: fnn-jax convert SOURCE DEST --weights {weights}."
+        f"convert them with: fnn-jax convert SOURCE -o OUT --weights {weights}."
     )
 
 
@@ -293,7 +293,7 @@ def _published(directory: Path):
 
     if directory.is_file():
         raise CheckpointError(
-            f"{directory} is a file, expected a folder. Convert it first: fnn-jax convert {directory.name} DESTINATION."
+            f"{directory} is a file, expected a folder. Convert it first: fnn-jax convert {directory.name} -o OUT."
         )
     if not directory.is_dir():
         raise CheckpointError(
@@ -330,6 +330,6 @@ def _converted(published, store: Path, scan: str) -> Path:
     except OSError as error:
         raise CheckpointError(
             f"The weights in {published.source} are not converted yet, and {store} cannot be written "
-            f"({error.strerror or error}). Run `fnn-jax convert {published.source} DESTINATION` and use that folder."
+            f"({error.strerror or error}). Run `fnn-jax convert {published.source} -o OUT` and use that folder."
         ) from error
     return store

@@ -1,6 +1,6 @@
 """Published numbers of the MICrONS mouse, reproduced: each comparison by itself, and all of them as one report.
 
->>> part = compare_responses(scans="8-5", units=10)
+>>> part = compare_responses(scans="8-5", num_units=10)
 >>> print(part.text())
 """
 

@@ -60,7 +60,7 @@ class Predictions:
                 f"{[responses[1], *size]} of uint8, a frame for each column of the responses."
             )
         if frames > responses[1]:
-            raise ValueError(f"frames is {frames}; the published stream has {responses[1]}.")
+            raise ValueError(f"num_frames is {frames}; the published stream has {responses[1]}.")
 
     def first_frames(self, frames: int) -> np.ndarray:
         """The first frames of the stimulus, ``[frames, H, W]`` uint8."""

@@ -30,8 +30,8 @@ def compare_responses(
     out: str | os.PathLike | None = None,
     *,
     scans: Sequence[str] | str | None = None,
-    units: int = UNITS,
-    frames: int = FRAMES,
+    num_units: int = UNITS,
+    num_frames: int = FRAMES,
     tolerance: float = TOLERANCE,
     directory: str | os.PathLike | None = None,
     offline: bool | None = None,
@@ -46,8 +46,8 @@ def compare_responses(
     Args:
         out: a folder; predictions are kept in ``OUT/work``, so that a call that was killed goes on there.
         scans: names such as ``"8-5"``; default all.
-        units: of each scan, evenly spread over it.
-        frames: from the first one on, at 30 Hz.
+        num_units: of each scan, evenly spread over it.
+        num_frames: from the first one on, at 30 Hz.
         tolerance: the largest difference that passes, as a fraction of each unit's largest published response.
         directory, offline, progress: as for ``microns.download``.
 
@@ -60,7 +60,7 @@ def compare_responses(
         ValueError: scans that do not exist, more frames than were published, a number out of range.
         DownloadError, CheckpointError: what is needed is not here and cannot be had, or is not what it should be.
     """
-    units, frames = checks.integer("units", units), checks.integer("frames", frames, 2)
+    units, frames = checks.integer("num_units", num_units), checks.integer("num_frames", num_frames, 2)
     tolerance = checks.number("tolerance", tolerance, above=0)
     work = None if out is None else checks.path("out", out) / "work"
     cache = Cache(directory, offline=offline, progress=progress)

@@ -30,8 +30,8 @@ def reproduce(
     out: str | os.PathLike | None = None,
     *,
     scans: Sequence[str] | str | None = None,
-    units: int | None = None,
-    frames: int = FRAMES,
+    num_units: int | None = None,
+    num_frames: int = FRAMES,
     tolerance: float = TOLERANCE,
     movies: int = MOVIES,
     data: str | os.PathLike | None = None,
@@ -50,8 +50,8 @@ def reproduce(
             such, and the others are done.
         out: a folder that the report is written to, and what is needed to go on after a kill.
         scans: names such as ``"8-5"``; None: as each part has it.
-        units: of each scan; None: as each part has it.
-        frames, tolerance: as for ``compare_responses``. movies: as for ``compare_tuning``.
+        num_units: of each scan; None: as each part has it.
+        num_frames, tolerance: as for ``compare_responses``. movies: as for ``compare_tuning``.
         data: recordings for ``performance``, of the one scan of ``scans``: see ``compare_performance``.
         example, epochs, precision: as for ``compare_training``, which needs ``out``.
         directory, offline, progress: as for ``microns.download``.
@@ -65,8 +65,8 @@ def reproduce(
         checks.one_of("parts", name, PARTS)
     out = None if out is None else checks.path("out", out)
     checked_scans(Cache(directory, offline=True, progress=False), scans)
-    units = None if units is None else checks.integer("units", units)
-    frames, tolerance = checks.integer("frames", frames, 2), checks.number("tolerance", tolerance, above=0)
+    units = None if num_units is None else checks.integer("num_units", num_units)
+    frames, tolerance = checks.integer("num_frames", num_frames, 2), checks.number("tolerance", tolerance, above=0)
     movies = checks.integer("movies", movies)
     recorded = _recorded_scan(names, data, scans)
     if "training" in names and out is None:
@@ -76,17 +76,22 @@ def reproduce(
     common: dict[str, Any] = {"directory": directory, "offline": offline, "progress": progress}
     several: dict[str, Callable[[], Part]] = {
         "responses": lambda: compare_responses(
-            out, scans=scans, units=UNITS if units is None else units, frames=frames, tolerance=tolerance, **common
+            out,
+            scans=scans,
+            num_units=UNITS if units is None else units,
+            num_frames=frames,
+            tolerance=tolerance,
+            **common,
         ),
         "readout": lambda: compare_readout(scans=scans, **common),
         "tuning": lambda: compare_tuning(
-            out, scans=scans, units=TUNED_UNITS if units is None else units, movies=movies, **common
+            out, scans=scans, num_units=TUNED_UNITS if units is None else units, movies=movies, **common
         ),
         "performance": lambda: compare_performance(data or "", recorded, out, **common),
         "training": lambda: compare_training(out or "", epochs=epochs, precision=precision, example=example, **common),
     }
     if announce is not None:
-        settings: dict[str, Any] = {"scans": scans, "units": units, "frames": frames, "movies": movies}
+        settings: dict[str, Any] = {"scans": scans, "num_units": units, "num_frames": frames, "movies": movies}
         announce(planned(names, data=data, example=example, epochs=epochs, directory=directory, **settings))
     done = []
     for name in names:
@@ -100,8 +105,8 @@ def planned(
     parts: Sequence[str] | str = PARTS[:3],
     *,
     scans: Sequence[str] | str | None = None,
-    units: int | None = None,
-    frames: int = FRAMES,
+    num_units: int | None = None,
+    num_frames: int = FRAMES,
     movies: int = MOVIES,
     data: str | os.PathLike | None = None,
     example: str | os.PathLike | None = None,
@@ -110,7 +115,7 @@ def planned(
 ) -> Plan:
     """What ``reproduce`` would download and predict; arguments as there. Nothing is asked of the server."""
     parts = [parts] if isinstance(parts, str) else parts
-    units = UNITS if units is None else checks.integer("units", units)
+    units = UNITS if num_units is None else checks.integer("num_units", num_units)
     cache = Cache(directory, offline=True, progress=False)
     published = cache.release.example
     updates = 0
@@ -127,7 +132,7 @@ def planned(
         parts,
         names,
         units=units,
-        frames=checks.integer("frames", frames, 2),
+        frames=checks.integer("num_frames", num_frames, 2),
         recorded_frames=0 if data is None else _frames(checks.path("data", data)),
         tuning_frames=round(checks.integer("movies", movies) * DURATION_S * HZ),
         updates=updates,

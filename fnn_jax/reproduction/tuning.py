@@ -39,7 +39,7 @@ def compare_tuning(
     out: str | os.PathLike | None = None,
     *,
     scans: Sequence[str] | str | None = None,
-    units: int = UNITS,
+    num_units: int = UNITS,
     movies: int = MOVIES,
     duration_s: float = DURATION_S,
     directory: str | os.PathLike | None = None,
@@ -51,7 +51,7 @@ def compare_tuning(
     Args:
         out: a folder; responses are kept in ``OUT/work``, so that a call that was killed goes on there.
         scans: names such as ``"8-5"``; default 8-5.
-        units: of each scan, evenly spread over it.
+        num_units: of each scan, evenly spread over it.
         movies, duration_s: of the stimulus, Monet2, as for ``protocols.direction_tuning``.
         directory, offline, progress: as for ``microns.download``.
 
@@ -66,7 +66,7 @@ def compare_tuning(
         ValueError: scans that do not exist, or a stimulus too short for its directions.
         DownloadError, CheckpointError: what is needed cannot be had, or is not what it should be.
     """
-    units, movies = checks.integer("units", units), checks.integer("movies", movies)
+    units, movies = checks.integer("num_units", num_units), checks.integer("movies", movies)
     duration_s = checks.number("duration_s", duration_s, above=0)
     work = None if out is None else checks.path("out", out) / "work"
     cache = Cache(directory, offline=offline, progress=progress)

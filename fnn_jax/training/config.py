@@ -107,7 +107,7 @@ def read_job(path: str | os.PathLike, changes: Mapping[str, Any] | None = None, 
     if out is not None:
         values["out"] = checks.path("out", out).absolute()
     if values["out"] is None:
-        raise ValueError(f"{path} does not say where to write: give --out, or out = in the file.")
+        raise ValueError(f"{path} does not say where to write: give --output, or out = in the file.")
     return Job(recipe=Recipe.from_dict(recipe), **values)
 
 
