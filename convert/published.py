@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fnn_jax.common.extras import missing
 from fnn_jax.common.files import whole_file
 from fnn_jax.convert.state_dict import parse_state_dict
 from fnn_jax.weights.checkpoint import CheckpointError
@@ -169,7 +170,7 @@ def require_torch(what: str = "Writing .pt files"):
         import torch
     except ImportError as error:
         raise ImportError(
-            f"{what} needs PyTorch, of which the build for CPUs is enough: "
-            "pip install uv && uv pip install --torch-backend cpu torch"
+            f"{missing(what, 'export')}. The build for CPUs is enough: pip install uv && uv pip install "
+            "--torch-backend cpu torch"
         ) from error
     return torch

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fnn_jax.common.extras import PACKAGES, missing
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "fnn_jax"
 
@@ -109,8 +111,16 @@ def test_the_wheel_holds_the_package_and_its_converter_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     sources = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     sources |= {f"fnn_jax/convert/{path.name}" for path in (ROOT / "convert").glob("*.py")}
-    assert {name for name in names if ".dist-info/" not in name} == sources
+    assert {name for name in names if ".dist-info/" not in name} == sources | {"fnn_jax/py.typed"}
     assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_extras_hold_the_packages_that_errors_name():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    held = {extra: [re.match(r"[\w-]+", requirement)[0] for requirement in extras[extra]] for extra in PACKAGES}
+    assert held == {extra: [package] for extra, package in PACKAGES.items()}
+    assert {*extras} - {*PACKAGES} == {"docs", "test"}
+    assert missing("Reading a.mp4", "video").endswith("pip install av, or the extra 'video' of fnn_jax")
 
 
 def test_runtime_dependencies_are_light():

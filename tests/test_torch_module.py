@@ -386,5 +386,7 @@ def test_wrong_options(twin, monkeypatch):
     with pytest.raises(TypeError, match="twin is Network; expected Twin"):
         torch_module(twin.network)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="A module of PyTorch needs PyTorch, .*pip install"):
+    with pytest.raises(
+        ImportError, match="A module of PyTorch needs the package torch: pip install torch, or the extra 'export'"
+    ):
         torch_module(twin)

@@ -8,6 +8,7 @@ import pandas as pd
 from fnn_jax.analysis.pairs import check_labels, shuffled
 from fnn_jax.common.checks import array, boolean, integer, number, one_of
 from fnn_jax.common.checks import seed as checked_seed
+from fnn_jax.common.extras import missing
 from fnn_jax.common.progress import checked_progress, progress_bar
 
 try:
@@ -16,9 +17,7 @@ try:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 except ImportError as error:
-    raise ImportError(
-        "decode_area needs scikit-learn, which is not installed. In the folder of fnn_jax: pip install '.[analysis]'"
-    ) from error
+    raise ImportError(missing("decode_area", "analysis")) from error
 
 NORMALISATIONS = ("training", "scan")
 

@@ -8,6 +8,7 @@ from fnn_jax import microns
 from fnn_jax.cli.options import CACHE_HELP, path_name
 from fnn_jax.common import checks
 from fnn_jax.common.directories import cache_directory
+from fnn_jax.common.extras import missing
 from fnn_jax.microns.downloads import DownloadError
 from fnn_jax.weights.store import Store, is_store
 
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         checks.integer("--random", options.random, 1, MOST_UNITS)
     checks.integer("--port", options.port, 0, HIGHEST_PORT)
     if importlib.util.find_spec("panel") is None:
-        raise ImportError("The explorer needs Panel: pip install 'fnn_jax[explore]'")
+        raise ImportError(missing("The explorer", "explore"))
     table = _table(options)
 
     from fnn_jax.explorer.comparing import Comparison

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optax
@@ -21,6 +22,7 @@ from fnn_jax.cli.options import (
 )
 from fnn_jax.common import page
 from fnn_jax.common.checks import number
+from fnn_jax.common.extras import missing
 from fnn_jax.demo import panned_photograph
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.gratings import grating
@@ -118,7 +120,7 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"{shown}\nwritten to {output}: {RESULT}, {', '.join(path.name for path in written)}")
     if importlib.util.find_spec("av") is None:
-        print("no .mp4: that needs the package av: pip install av")
+        print(missing("no .mp4: that", "video"))
 
 
 def _is_finished(output: Path) -> bool:
@@ -147,7 +149,9 @@ def _comparisons(
     stimuli |= {name: frames[: max(options.frames, options.burn_in + 1)] for name, frames in clips.items()}
 
     def responses(frames: np.ndarray) -> np.ndarray:
-        cut = {name: trace if trace.ndim == 1 else trace[: len(frames)] for name, trace in traces.items()}
+        cut: dict[str, Any] = {
+            name: trace if trace.ndim == 1 else trace[: len(frames)] for name, trace in traces.items()
+        }
         return twin.predict(frames, periphery=options.periphery, precision=options.precision, **cut)[options.burn_in :]
 
     return {name: responses(frames) for name, frames in stimuli.items()}

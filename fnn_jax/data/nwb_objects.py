@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn_jax.common import checks
+from fnn_jax.common.extras import missing
 from fnn_jax.data.recordings import DataError
 from fnn_jax.data.resampling import interval_s
 
@@ -71,7 +72,7 @@ def nwb() -> Any:
         import pynwb.misc
         import pynwb.ophys
     except ImportError as error:
-        raise ImportError("Reading and writing NWB needs the package pynwb: pip install pynwb") from error
+        raise ImportError(missing("Reading and writing NWB", "nwb")) from error
     return pynwb
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common.extras import missing
+
 try:
     from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
     from sklearn.linear_model import RidgeCV
     from sklearn.preprocessing import StandardScaler
     from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
-    raise ImportError(
-        "Encoder needs the package scikit-learn: pip install scikit-learn, or the extra 'encoding' of fnn_jax."
-    ) from error
+    raise ImportError(missing("Encoder", "encoding")) from error
 
 from fnn_jax.common.checks import integer, numbers, shown
 from fnn_jax.common.progress import SHORT_FRAMES, checked_progress, progress_bar

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fnn_jax.common import checks
 from fnn_jax.common.checks import LARGEST, number
+from fnn_jax.common.extras import missing
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.rate import HZ
 
@@ -225,7 +226,7 @@ def _write_video(path: Path, frames: np.ndarray) -> None:
     try:
         import av
     except ImportError as error:
-        raise ImportError(f"Writing {path} needs the package av: pip install av; a .gif does without.") from error
+        raise ImportError(f"{missing(f'Writing {path.suffix}', 'video')}; a .gif does without.") from error
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=HZ, options={"crf": "8", "preset": "medium"})

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fnn_jax.common.extras import missing
+
 GRAY = 128  # around padded frames and behind transparent ones
 ARRAYS = (".npy", ".npz", ".zarr")
 CONTAINERS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -65,5 +67,7 @@ def required_package(name: str, path: Path) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        if name == "av":
+            raise ImportError(missing(f"Reading {path}", "video")) from error
         package = {"PIL": "pillow"}.get(name.split(".")[0], name)
         raise ImportError(f"Reading {path} needs the package {package}: pip install {package}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from fnn_jax.common import checks
+from fnn_jax.common.extras import missing
 from fnn_jax.common.files import refuse_existing, whole_directory, whole_file
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.network import Network
@@ -119,7 +120,7 @@ def _require_package() -> None:
     try:
         importlib.import_module("onnx")
     except ImportError as error:
-        raise ImportError("Writing ONNX needs the package onnx: pip install onnx") from error
+        raise ImportError(missing("Writing ONNX", "onnx")) from error
 
 
 def _refuse_others(path: Path, overwrite: bool) -> None:

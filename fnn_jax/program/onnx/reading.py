@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fnn_jax.common import checks
+from fnn_jax.common.extras import missing
 
 KEY = "fnn_jax"  # of the entry in the model's metadata
 FORMAT = "fnn_jax ONNX model"
@@ -60,9 +61,7 @@ def _read(path: os.PathLike) -> dict[str, str]:
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(
-            f"Reading {path} needs the package onnx: pip install onnx; a session of onnxruntime does without."
-        ) from error
+        raise ImportError(f"{missing(f'Reading {path}', 'onnx')}; a session of onnxruntime does without.") from error
     from google.protobuf.message import DecodeError
 
     try:
