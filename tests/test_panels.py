@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fnn_jax.physiology import Column, Measured, Panel, Protocol, figures
+from fnn_jax.physiology import Column, Measured, Panel, Protocol, Result, figures, save_result
 from fnn_jax.stimuli import Display, gratings
 
 
@@ -28,13 +28,13 @@ def without_curve(protocol, responses):
     return Measured(pd.DataFrame({"mean": responses.mean(0)}), {})
 
 
-def draw_bars(ax, result, unit):
-    ax.bar(result.values, result.arrays["curve"][:, unit])
+def draw_bars(ax, result, row):
+    ax.bar(result.values, result.arrays["curve"][:, row])
     ax.set(xlabel="way of motion")
 
 
-def draw_directions(ax, result, unit):
-    ax.plot(np.deg2rad([0, 90]), result.arrays["curve"][:, unit])
+def draw_directions(ax, result, row):
+    ax.plot(np.deg2rad([0, 90]), result.arrays["curve"][:, row])
 
 
 OWN = {
@@ -86,6 +86,35 @@ def test_panels_of_its_own(twin, make, tmp_path):
     labels = [ax.get_xlabel() for ax in figures.scan_summary(result).axes]
     assert labels == ["right less up, in deg", "r² of the fit"]
     assert len(figures.polar_tuning(result).axes) == twin.num_units
+
+
+def test_a_result_is_saved_and_loaded(make, tmp_path):
+    """Rows of its table are not the ids of its units: what is asked for by row says the id."""
+    protocol = make(measured, **OWN)
+    responses = np.float32([[1, 2], [4, 3]])
+    table = pd.DataFrame({"scan": "8-5", "readout_id": [5, 2]})
+    found = measured(protocol, responses)
+    table = pd.concat([table, found.table], axis=1)
+    result = Result(protocol, table, protocol.conditions, responses, found.arrays, found.values, None)
+    assert repr(result) == "Result(own: 2 units of 8-5, curve)"
+    save_result(result, tmp_path)
+    loaded = Result.load(tmp_path, protocol)
+    pd.testing.assert_frame_equal(loaded.table, table)
+    pd.testing.assert_index_equal(loaded.values, result.values)
+    np.testing.assert_array_equal(loaded.arrays["curve"], responses)
+    assert loaded.responses is None and loaded.dataset is None
+    page = figures.unit_report(loaded, row=1)
+    assert page.get_suptitle() == "8-5 readout 2"
+    np.testing.assert_array_equal([bar.get_height() for bar in page.axes[0].patches], [2, 3])
+    assert figures.scan_summary(loaded).axes
+    with pytest.raises(ValueError, match="holds a result of other conditions than those of Protocol"):
+        Result.load(tmp_path, Protocol("own", protocol.display, protocol._make[:1], measured))
+    (tmp_path / "arrays.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="holds a result that is damaged"):
+        Result.load(tmp_path, protocol)
+    (tmp_path / "units.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no result: units\.parquet is not there"):
+        Result.load(tmp_path, protocol)
 
 
 def test_panels_are_no_part_of_a_screen(twin, make, tmp_path):

@@ -223,7 +223,7 @@ def test_figures(results, twin, tmp_path):
     responses = twin.predict(movie.frames)
     figures.response_raster(responses, tmp_path / "raster.png", movie=movie)
     assert all(path.stat().st_size > 5000 for path in tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"units has \[7\]; expected rows of the table, 0 to 6"):
+    with pytest.raises(ValueError, match=r"rows has \[7\]; expected rows of the table, 0 to 6"):
         figures.unit_report(results["size"], 7)
     with pytest.raises(ValueError, match="protocol 'size'; expected direction"):
         figures.polar_tuning(results["size"])

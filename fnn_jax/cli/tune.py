@@ -16,7 +16,7 @@ from fnn_jax.cli.options import (
     path_name,
     use_all_cores,
 )
-from fnn_jax.physiology import figures
+from fnn_jax.physiology.columns import UNIT_COLUMNS
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import PROTOCOLS, readout_center
 from fnn_jax.physiology.report import write_report
@@ -104,5 +104,5 @@ def _protocol(options: argparse.Namespace, twins: Sequence[Twin]) -> Protocol:
 
 
 def _print_summary(result: Result) -> None:
-    shown = [name for name in result.table.select_dtypes(float) if name not in figures.UNIT_COLUMNS]
+    shown = [name for name in result.table.select_dtypes(float) if name not in UNIT_COLUMNS]
     print(result.table[shown].describe().loc[["count", "25%", "50%", "75%"]].T.to_string(float_format="{:.4g}".format))

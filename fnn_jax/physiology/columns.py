@@ -9,6 +9,7 @@ from fnn_jax.common.checks import boolean, one_of, point, shown, text
 from fnn_jax.common.figures import HIGHLIGHT, MAIN, REFERENCE, style
 from fnn_jax.physiology.result import Result
 
+UNIT_COLUMNS = ("scan", "readout_id", "session", "scan_idx", "unit_id", "animal_id")  # say which unit it is
 SCALES = ("linear", "discrete", "circular")
 
 
@@ -82,7 +83,8 @@ def column_of(column: Any) -> Column:
 def columns_of(result: Result) -> list[Column]:
     """Where the protocol names none: all numbers that it measured."""
     numbers = result.table.select_dtypes(["number", "bool"])
-    measured = [column_of(name) for name in numbers if name not in result.dataset.coords]
+    known = UNIT_COLUMNS if result.dataset is None else result.dataset.coords
+    measured = [column_of(name) for name in numbers if name not in known]
     return [column for column in result.protocol.summary or measured if column.name in result.table]
 
 

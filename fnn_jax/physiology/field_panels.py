@@ -54,12 +54,12 @@ def limits_of(*fields: np.ndarray) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def draw_gaussian(ax: Any, result: Result, unit: int, prefix: str = "") -> None:
+def draw_gaussian(ax: Any, result: Result, row: int, prefix: str = "") -> None:
     """The line at 1 sigma of the Gaussian in the columns of ``fit_gaussians``, where its fit is good."""
-    row = result.table.iloc[unit]
-    if not np.isfinite(row[f"{prefix}x"]) or row[f"{prefix}fit"] != "good":
+    fit = result.table.iloc[row]
+    if not np.isfinite(fit[f"{prefix}x"]) or fit[f"{prefix}fit"] != "good":
         return
-    x, y, major, minor, angle_deg = (row[f"{prefix}{name}"] for name in GAUSSIAN)
+    x, y, major, minor, angle_deg = (fit[f"{prefix}{name}"] for name in GAUSSIAN)
     turn = np.linspace(0, 2 * np.pi, 61)
     angle = np.deg2rad(angle_deg)
     along, across = major * np.cos(turn), minor * np.sin(turn)

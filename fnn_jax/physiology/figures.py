@@ -25,31 +25,30 @@ from fnn_jax.physiology.field_panels import draw_positions, has_positions
 from fnn_jax.physiology.panels import Panel, panels_of
 from fnn_jax.physiology.result import Result
 
-UNIT_COLUMNS = ("scan", "readout_id", "session", "scan_idx", "unit_id", "animal_id")
 PANEL, LINE = 58, 3.3  # millimetres: height of a panel, and of a line of text
 
 
 @journal_style()
-def polar_tuning(result: Result, units: Sequence[int] | None = None, path: str | os.PathLike | None = None) -> Any:
+def polar_tuning(result: Result, rows: Sequence[int] | None = None, path: str | os.PathLike | None = None) -> Any:
     """Polar plots of direction tuning: responses as dots, the fitted curve as a line.
 
     Args:
         result: of ``protocols.direction_tuning``, or of another protocol with polar panels.
-        units: rows of its table; default the first twelve.
+        rows: of its table, which are not the ids of its units; default the first twelve.
     """
     panels = _panels(result, "polar", "direction")
-    drawn = [(unit, panel) for unit in _rows(result, units, 12) for panel in panels]
+    drawn = [(row, panel) for row in _rows(result, rows, 12) for panel in panels]
     figure, axes = _grid(len(drawn), 4, 50, projection="polar")
-    for ax, (unit, panel) in zip(axes, drawn, strict=True):
-        panel.draw(ax, result, unit)
-        style(ax, f"{_name(result, unit)}\n{_selectivity(result.table.iloc[unit])}")
+    for ax, (row, panel) in zip(axes, drawn, strict=True):
+        panel.draw(ax, result, row)
+        style(ax, f"{_name(result, row)}\n{_selectivity(result.table.iloc[row])}")
     save_figure(figure, path)
     return figure
 
 
 @journal_style()
 def receptive_field_panels(
-    result: Result, units: Sequence[int] | None = None, path: str | os.PathLike | None = None
+    result: Result, rows: Sequence[int] | None = None, path: str | os.PathLike | None = None
 ) -> Any:
     """Receptive fields of units from dots (on and off) or noise (the best lag), with the fitted Gaussians' 1-sigma
     lines.
@@ -57,14 +56,14 @@ def receptive_field_panels(
     Args:
         result: of ``protocols.dot_receptive_field`` or ``noise_receptive_field``, or of another protocol with panels of
             fields.
-        units: rows of its table; default the first eight.
+        rows: of its table, which are not the ids of its units; default the first eight.
     """
     panels = _panels(result, "field", "dots", "noise")
-    drawn = [(unit, panel) for unit in _rows(result, units, 8) for panel in panels]
+    drawn = [(row, panel) for row in _rows(result, rows, 8) for panel in panels]
     figure, axes = _grid(len(drawn), min(2 * len(panels), 4), 45)
-    for ax, (unit, panel) in zip(axes, drawn, strict=True):
-        panel.draw(ax, result, unit)
-        style(ax, f"{_name(result, unit)}, {panel.title}")
+    for ax, (row, panel) in zip(axes, drawn, strict=True):
+        panel.draw(ax, result, row)
+        style(ax, f"{_name(result, row)}, {panel.title}")
     save_figure(figure, path)
     return figure
 
@@ -92,18 +91,18 @@ def response_raster(
 
 
 @journal_style()
-def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.PathLike | None = None) -> Any:
+def unit_report(results: Result | Sequence[Result], row: int, path: str | os.PathLike | None = None) -> Any:
     """One page of a unit: what each protocol says of it, and its numbers.
 
     Args:
-        results: of any protocols, of the same units in the same order. unit: row of their tables.
+        results: of any protocols, of the same units in the same order. row: of their tables, that of the unit.
     """
     results = [results] if isinstance(results, Result) else list(results)
-    _rows(results[0], [unit], 1)
+    _rows(results[0], [row], 1)
     panels = [(result, panel) for result in results for panel in panels_of(result)]
     columns = max(1, min(3, len(panels)))
     rows = math.ceil(len(panels) / columns)
-    texts = _in_columns(_blocks(results, unit), columns)
+    texts = _in_columns(_blocks(results, row), columns)
     text_height = LINE * (1 + max(text.count("\n") + 1 for text in texts))
     figure = new_figure((SINGLE, MIDDLE, DOUBLE)[columns - 1], PANEL * rows + text_height + 2 * LINE)
     # Of a grid, the last row would get what labels and bars of colours leave, and cut the text.
@@ -115,7 +114,7 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
     for number, (result, panel) in enumerate(panels):
         polar = {"projection": "polar"} if panel.kind == "polar" else {}
         axes.append(figure.add_subplot(grid[number // columns, number % columns], **polar))
-        panel.draw(axes[-1], result, unit)
+        panel.draw(axes[-1], result, row)
         style(axes[-1], panel.title)
     if len(panels) > 1:
         panel_letters(axes)
@@ -123,7 +122,7 @@ def unit_report(results: Result | Sequence[Result], unit: int, path: str | os.Pa
         text = below.add_subplot(1, columns, column + 1)
         text.set_axis_off()
         text.text(0, 1, lines, va="top", fontsize=SMALL, transform=text.transAxes).set_in_layout(False)
-    figure.suptitle(_name(results[0], unit), fontsize=LARGE)
+    figure.suptitle(_name(results[0], row), fontsize=LARGE)
     save_figure(figure, path)
     return figure
 
@@ -147,12 +146,12 @@ def scan_summary(results: Result | Sequence[Result], path: str | os.PathLike | N
     return figure
 
 
-def _blocks(results: Sequence[Result], unit: int) -> list[list[str]]:
+def _blocks(results: Sequence[Result], row: int) -> list[list[str]]:
     """What a summary shows of all units, of one: a block for each protocol."""
     blocks = []
     for result in results:
-        row = result.table.iloc[unit]
-        numbers = [f"   {label_of(result, column)}: {_short(row[column.name])}" for column in columns_of(result)]
+        unit = result.table.iloc[row]
+        numbers = [f"   {label_of(result, column)}: {_short(unit[column.name])}" for column in columns_of(result)]
         blocks.append([result.protocol.name, *numbers, ""])
     return blocks
 
@@ -180,18 +179,18 @@ def _selectivity(row: Any) -> str:
     return f"OSI {row['OSI']:.2f}, DSI {row['DSI']:.2f}" + ("" if row["fit"] == "good" else f" ({row['fit']})")
 
 
-def _name(result: Result, unit: int) -> str:
-    row = result.table.iloc[unit]
-    number = f"unit {row['unit_id']}" if "unit_id" in row else f"readout {row['readout_id']}"
-    return f"{row['scan']} {number}"
+def _name(result: Result, row: int) -> str:
+    unit = result.table.iloc[row]
+    number = f"unit {unit['unit_id']}" if "unit_id" in unit else f"readout {unit['readout_id']}"
+    return f"{unit['scan']} {number}"
 
 
-def _rows(result: Result, units: Sequence[int] | None, default: int) -> list[int]:
+def _rows(result: Result, rows: Sequence[int] | None, default: int) -> list[int]:
     count = len(result.table)
-    rows = list(range(min(default, count))) if units is None else [int(unit) for unit in units]
+    rows = list(range(min(default, count))) if rows is None else [int(row) for row in rows]
     wrong = [row for row in rows if not 0 <= row < count]
     if wrong or not rows:
-        raise ValueError(f"units has {wrong or 'none'}; expected rows of the table, 0 to {count - 1}.")
+        raise ValueError(f"rows has {wrong or 'none'}; expected rows of the table, 0 to {count - 1}.")
     return rows
 
 

@@ -15,7 +15,7 @@ KINDS = ("curve", "polar", "field")
 
 
 class Panel(NamedTuple):
-    """How a protocol draws one unit: ``draw(ax, result, unit)``, unit being a row of the result's table.
+    """How a protocol draws one unit: ``draw(ax, result, row)``, the unit's row of the result's table.
 
     ``kind``: ``"curve"``; ``"polar"``, of which ``figures.polar_tuning`` draws many; or ``"field"``, of which
     ``figures.receptive_field_panels`` does.
@@ -48,9 +48,9 @@ def panels_of(result: Result) -> Sequence[Panel]:
     return (Panel("responses", _draw_intervals),) if result.responses is not None else ()
 
 
-def draw_curve(ax: Any, result: Result, unit: int, label: str = "") -> None:
+def draw_curve(ax: Any, result: Result, row: int, label: str = "") -> None:
     """The array ``curve`` over the result's values; ``label`` of these, by default their name."""
-    curve, values = result.arrays["curve"][:, unit], result.values
+    curve, values = result.arrays["curve"][:, row], result.values
     name = None if values is None else values.name
     draw_tuning_curve(ax, range(len(curve)) if values is None else values, curve, label or name or "condition")
 
@@ -108,9 +108,9 @@ def draw_polar_tuning(ax: Any, directions: Any, responses: Any, fitted: Any = No
     return style(ax)
 
 
-def _draw_intervals(ax: Any, result: Result, unit: int) -> None:
+def _draw_intervals(ax: Any, result: Result, row: int) -> None:
     assert result.responses is not None
-    curve = result.responses[:, unit]
+    curve = result.responses[:, row]
     _draw_line(ax, range(len(curve)), curve)
     ax.set(xlabel="interval")
     scale_responses(ax, curve)

@@ -104,7 +104,7 @@ def _title(result: Result) -> str:
 
 
 def _stimulus(result: Result, folder: Path) -> Iterator[str]:
-    labels = {each["label"]: None for each in result.dataset.attrs.get("provenance", []) if each.get("label")}
+    labels = {each["label"]: None for each in _attributes(result).get("provenance", []) if each.get("label")}
     if labels:
         yield page.paragraph(f"Weights: {', '.join(labels)}.")
     protocol, movie = result.protocol, result.protocol.movie(0)
@@ -127,9 +127,14 @@ def _units(result: Result) -> dict[str, str]:
     return {**FITTED, **{name: match[1].format(unit=unit) for name, match in found.items() if match}}
 
 
+def _attributes(result: Result) -> Mapping[str, Any]:
+    """Of the screen, which a result that was loaded lacks."""
+    return {} if result.dataset is None else result.dataset.attrs
+
+
 def _record(result: Result) -> dict[str, Any]:
     """What the screen says of itself: twins, weights, settings."""
-    attributes = result.dataset.attrs
+    attributes = _attributes(result)
     settings = dict(attributes.get("settings", {}))
     shown: dict[str, Any] = {"display": result.protocol.display, "twins": ", ".join(settings.pop("twins", []))}
     settings.pop("intervals", None)

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 import xarray
 
+from fnn_jax.common.arrays import header_read
 from fnn_jax.common.files import whole_file
 
 if TYPE_CHECKING:
     from fnn_jax.physiology.protocol import Protocol
+
+UNITS, CONDITIONS, ARRAYS = "units.parquet", "conditions.csv", "arrays.npz"
+AXIS = "axis/"  # before the names of what curves are over
 
 
 class Result(NamedTuple):
@@ -20,7 +24,7 @@ class Result(NamedTuple):
     ``table``: a row for each unit, its number and scan first. ``conditions``: a row for each interval of each movie.
     ``responses``: mean of each interval, ``[interval, unit]``; None where the protocol needs every frame. ``arrays``:
     curves and fields by name, the units in their first axis (fields) or their last (curves). ``values``: what the
-    curves are over. ``dataset``: the screen, as xarray.
+    curves are over. ``dataset``: the screen, as xarray; None of a result that was loaded.
     """
 
     protocol: "Protocol"
@@ -29,7 +33,39 @@ class Result(NamedTuple):
     responses: np.ndarray | None
     arrays: dict[str, np.ndarray]
     values: pd.Index | None
-    dataset: xarray.Dataset
+    dataset: xarray.Dataset | None
+
+    def __repr__(self) -> str:
+        scans = ", ".join(map(str, self.table["scan"].unique()))
+        return f"Result({self.protocol.name}: {len(self.table)} units of {scans}, {', '.join(self.arrays)})"
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, protocol: "Protocol") -> "Result":
+        """A result from the folder that ``save_result``, ``write_report`` or ``fnn-jax tune`` wrote.
+
+        Args:
+            protocol: that it is of, made with the same arguments. Nothing is shown or measured again.
+
+        Returns:
+            The result, without ``responses`` and ``dataset``: these are None.
+
+        Raises:
+            FileNotFoundError: the folder holds no result. ValueError: a file of it is damaged, or it is of another
+                protocol.
+        """
+        directory = Path(directory).expanduser()
+        for name in (UNITS, CONDITIONS, ARRAYS):
+            if not (directory / name).exists():
+                raise FileNotFoundError(f"{directory} holds no result: {name} is not there.")
+        try:
+            table, conditions = pd.read_parquet(directory / UNITS), (directory / CONDITIONS).read_text()
+            arrays = header_read(lambda: _read_arrays(directory / ARRAYS))
+        except Exception as error:  # pyarrow, zipfile and NumPy raise many kinds
+            raise ValueError(f"{directory} holds a result that is damaged: {error}. Measure it again.") from error
+        if conditions != protocol.conditions.to_csv(index=False):
+            raise ValueError(f"{directory} holds a result of other conditions than those of {protocol!r}.")
+        axes = {name.removeprefix(AXIS): arrays.pop(name) for name in [*arrays] if name.startswith(AXIS)}
+        return cls(protocol, table, protocol.conditions, None, arrays, _values(axes), None)
 
 
 class Measured(NamedTuple):
@@ -45,9 +81,9 @@ def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
     directory = Path(directory).expanduser()
     writers = {
         "units.csv": lambda path: result.table.to_csv(path, index=False),
-        "units.parquet": lambda path: result.table.to_parquet(path, index=False),
-        "conditions.csv": lambda path: result.conditions.to_csv(path, index=False),
-        "arrays.npz": lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
+        UNITS: lambda path: result.table.to_parquet(path, index=False),
+        CONDITIONS: lambda path: result.conditions.to_csv(path, index=False),
+        ARRAYS: lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
     }
     paths = []
     for name, write in writers.items():
@@ -61,8 +97,19 @@ def _axis(values: pd.Index | None) -> dict[str, np.ndarray]:
     if values is None:
         return {}
     frame = values.to_frame(index=False)
-    return {f"axis/{name}": _plain(frame[name]) for name in frame}
+    return {f"{AXIS}{name}": _plain(frame[name]) for name in frame}
 
 
 def _plain(column: pd.Series) -> np.ndarray:
     return column.to_numpy() if pd.api.types.is_numeric_dtype(column) else column.astype(str).to_numpy(dtype="U")
+
+
+def _values(axes: dict[str, np.ndarray]) -> pd.Index | None:
+    if len(axes) < 2:
+        return next((pd.Index(values, name=name) for name, values in axes.items()), None)
+    return pd.MultiIndex.from_arrays([*axes.values()], names=[*axes])
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+        return dict(members)

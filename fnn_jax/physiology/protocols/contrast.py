@@ -53,10 +53,14 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(pd.concat([best, curves.naka_rushton(level, curve)], axis=1), {"curve": curve}, level)
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
-    draw_curve(ax, result, unit, "contrast")
-    row = result.table.iloc[unit]
-    if np.isfinite(row["c50"]):
+def _draw(ax: Any, result: Result, row: int) -> None:
+    draw_curve(ax, result, row, "contrast")
+    measured = result.table.iloc[row]
+    if np.isfinite(measured["c50"]):
         fine = np.linspace(0, 1, 101)
-        power = fine ** row["exponent"]
-        ax.plot(fine, row["r_max"] * power / (power + row["c50"] ** row["exponent"]) + row["base"], color=MAIN)
+        power = fine ** measured["exponent"]
+        ax.plot(
+            fine,
+            measured["r_max"] * power / (power + measured["c50"] ** measured["exponent"]) + measured["base"],
+            color=MAIN,
+        )

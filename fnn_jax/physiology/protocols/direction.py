@@ -86,10 +86,10 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(table, {"curve": curve}, values)
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
+def _draw(ax: Any, result: Result, row: int) -> None:
     assert result.values is not None
-    directions, curve = result.values.to_numpy(float), result.arrays["curve"][:, unit]
-    row = result.table.iloc[unit]
-    parameters = row[[*PARAMETERS]].astype(float)
-    fitted = (lambda fine: von_mises_curve(fine, *parameters)) if np.isfinite(row["mu"]) else None
+    directions, curve = result.values.to_numpy(float), result.arrays["curve"][:, row]
+    measured = result.table.iloc[row]
+    parameters = measured[[*PARAMETERS]].astype(float)
+    fitted = (lambda fine: von_mises_curve(fine, *parameters)) if np.isfinite(measured["mu"]) else None
     draw_polar_tuning(ax, directions, curve, fitted)

@@ -69,7 +69,7 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(pd.concat(tables, axis=1), fields)
 
 
-def _draw(ax: Any, result: Result, unit: int, name: str) -> None:
-    compared = limits_of(result.arrays["on"][unit], result.arrays["off"][unit])
-    draw_receptive_field(ax, result.arrays[name][unit], result.protocol.display, RESPONSE, limits=compared)
-    draw_gaussian(ax, result, unit, f"{name}_")
+def _draw(ax: Any, result: Result, row: int, name: str) -> None:
+    compared = limits_of(result.arrays["on"][row], result.arrays["off"][row])
+    draw_receptive_field(ax, result.arrays[name][row], result.protocol.display, RESPONSE, limits=compared)
+    draw_gaussian(ax, result, row, f"{name}_")

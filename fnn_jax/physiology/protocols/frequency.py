@@ -63,9 +63,9 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(table, {"curve": curve}, values.droplevel(0).drop_duplicates())
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
+def _draw(ax: Any, result: Result, row: int) -> None:
     assert isinstance(result.values, pd.MultiIndex)
-    levels, curve = result.values.levels, result.arrays["curve"][..., unit]
+    levels, curve = result.values.levels, result.arrays["curve"][..., row]
     image = ax.imshow(curve.T, origin="lower", cmap=RESPONSES, aspect="auto", vmin=0)
     ax.set_xticks(range(len(levels[0])), [f"{value:g}" for value in levels[0]])
     ax.set_yticks(range(len(levels[1])), [f"{value:g}" for value in levels[1]])

@@ -68,7 +68,7 @@ def _measure(protocol: Protocol, responses: Any, lags: int) -> Measured:
     return Measured(pd.concat([pd.DataFrame({"best_lag": best}), fitted], axis=1), {"field": field})
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
-    field = result.arrays["field"][unit, int(result.table["best_lag"].iloc[unit])]
+def _draw(ax: Any, result: Result, row: int) -> None:
+    field = result.arrays["field"][row, int(result.table["best_lag"].iloc[row])]
     draw_receptive_field(ax, field, result.protocol.display.in_blocks(_check_px(result.protocol)), "weighted level")
-    draw_gaussian(ax, result, unit)
+    draw_gaussian(ax, result, row)

@@ -55,5 +55,5 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(pd.concat([best, curves.size_preference(level, curve)], axis=1), {"curve": curve}, level)
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
-    draw_curve(ax, result, unit, f"diameter ({result.protocol.display.unit})")
+def _draw(ax: Any, result: Result, row: int) -> None:
+    draw_curve(ax, result, row, f"diameter ({result.protocol.display.unit})")

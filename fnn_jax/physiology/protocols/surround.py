@@ -103,8 +103,8 @@ def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
     return Measured(table, {"curve": curve}, kinds)
 
 
-def _draw(ax: Any, result: Result, unit: int) -> None:
-    curve = result.arrays["curve"][:, unit]
+def _draw(ax: Any, result: Result, row: int) -> None:
+    curve = result.arrays["curve"][:, row]
     ax.bar(range(len(curve)), curve, color=MAIN)
     ax.set_xticks(range(len(curve)), SURROUNDS, rotation=30)
     ax.set(xlabel="surround")
