@@ -19,7 +19,10 @@ from PIL import Image
 from fnn_jax import NetworkConfig, Twin, cli, evaluation, physiology, stimuli, synthesis
 from fnn_jax.common.files import whole_file
 from fnn_jax.demo import run_demo
+from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 from fnn_jax.physiology import Protocol, Result, protocols
+from fnn_jax.reproduction import comparison
+from fnn_jax.reproduction import figures as reproduction_figures
 from fnn_jax.synthesis.figures import draw_target
 from fnn_jax.training.figures import draw_metrics
 
@@ -43,8 +46,34 @@ def monet2(path: Path) -> None:
 
 def composed(path: Path) -> None:
     """The figure of figures.md, whose example writes it as PDF."""
-    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "figures.md").read_text(), re.DOTALL)
-    exec(compile(example.replace('"figure.pdf"', "path"), "figures.md", "exec"), {"path": path})
+    _run("figures.md", '"figure.pdf"', path)
+
+
+def analysis(path: Path) -> None:
+    """The figure that the examples of analysis.md write."""
+    _run("analysis.md", '"analysis.png"', path)
+
+
+def _run(page: str, name: str, path: Path) -> None:
+    """The examples of a page, with the path in the place of the name that they write to."""
+    examples = "".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))
+    exec(compile(examples.replace(name, "path"), page, "exec"), {"path": path})
+
+
+def reproduction(path: Path) -> None:
+    """Responses of 40 units with random weights, beside those of one number of one weight that is 1 % larger."""
+    random = np.random.default_rng(0)
+    twin = _random_units(random.normal, 40, random.uniform(-0.5, 0.5, (40, 2)))
+    video = random.integers(0, 256, (120, 144, 256), np.uint8)
+    parameters = {name: values.copy() for name, values in parameter_arrays(twin.network).items()}
+    weight = parameters["core.feedforward.blocks.2.convs.1.weight"]
+    weight.flat[np.abs(weight).argmax()] *= 1.01
+    published = Twin(network_from_parameters(twin.config, parameters)).predict(video)
+    predicted = twin.predict(video)
+    table = comparison.compare(predicted, published, 1e-5)
+    table = table.assign(scan="8-5", unit_id=table.index)
+    worst = int(table["largest"].idxmax())
+    reproduction_figures.responses(table, {"8-5": (predicted, published)}, worst, 1e-5, path)
 
 
 def unit(path: Path) -> None:
@@ -100,16 +129,8 @@ def evaluated(path: Path) -> None:
 
 
 def synthesised(path: Path) -> None:
-    """A unit with random weights, beside gratings; the published sizes of frames and maps, with few channels."""
-    whole = NetworkConfig.microns(1)
-    small = dataclasses.replace(
-        whole,
-        feedforward=dataclasses.replace(whole.feedforward, channels=(4, 8, 8), out_channels=16),
-        recurrent=dataclasses.replace(whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16),
-    )
-    core = Twin.random(small)
-    channels = core.network.readout.feature.weights().shape[-1]
-    twin = core.with_readout(2 * np.random.default_rng(0).normal(size=(1, channels)), [[0, 0]])
+    """A unit with random weights, beside gratings."""
+    twin = _random_units(np.random.default_rng(0).normal, 1, [[0, 0]], scale=2)
     found = synthesis.synthesize(
         twin,
         [0],
@@ -125,6 +146,19 @@ def synthesised(path: Path) -> None:
         grating = stimuli.grating(display, direction=angle, num_frames=16)
         others[f"grating {angle}"] = twin.predict(grating)[5:, 0]
     draw_target(found, 0, path, others=others, influence=synthesis.influence(twin, found, 0))
+
+
+def _random_units(draw, num_units: int, locations, scale: float = 1) -> Twin:
+    """Units with random weights: the published sizes of frames and maps, with few channels."""
+    whole = NetworkConfig.microns(1)
+    small = dataclasses.replace(
+        whole,
+        feedforward=dataclasses.replace(whole.feedforward, channels=(4, 8, 8), out_channels=16),
+        recurrent=dataclasses.replace(whole.recurrent, in_channels=16, hidden_channels=16, common_channels=16),
+    )
+    core = Twin.random(small)
+    channels = core.network.readout.feature.weights().shape[-1]
+    return core.with_readout(scale * draw(size=(num_units, channels)), locations)
 
 
 def training(path: Path) -> None:
@@ -146,13 +180,15 @@ PICTURES = {
     "demo": demo,
     "monet2": monet2,
     "composed": composed,
+    "analysis": analysis,
+    "reproduction": reproduction,
     "unit": unit,
     "evaluation": evaluated,
     "synthesis": synthesised,
     "training": training,
 }
 
-FEW_COLOURS = ("monet2", "evaluation", "synthesis", "training")
+FEW_COLOURS = ("monet2", "composed", "analysis", "reproduction", "unit", "evaluation", "synthesis", "training")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PICTURES:
