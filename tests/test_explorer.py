@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import shutil
 import threading
 
@@ -18,15 +19,17 @@ from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
 from fnn_jax.explorer import comparing, join_results, markdown, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
+from fnn_jax.explorer.inner import InnerMap, color_scale, map_names
 from fnn_jax.explorer.measuring import measure_direction
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, movie_code
 from fnn_jax.explorer.raster import raster
 from fnn_jax.explorer.results import open_result, place_of, unit_name
 from fnn_jax.explorer.selection import Brush, Selection, box, chosen
 from fnn_jax.explorer.state import State
-from fnn_jax.explorer.unit_figure import draw_panel
-from fnn_jax.explorer.views import Colors, colors_of, limits_of, views_of
+from fnn_jax.explorer.unit_figure import draw_panel, draw_played
+from fnn_jax.explorer.views import Colors, colors_of, is_whole, limits_of, views_of
 from fnn_jax.screen import Screen
+from fnn_jax.stimuli.display import Display
 from fnn_jax.synthesis import synthesize
 
 
@@ -159,9 +162,12 @@ def test_tables_of_results(twin, tmp_path):
         table = tables.result_table([path])
         assert len(table.units) == count
         pd.testing.assert_frame_equal(run_code(table.code), table.units)
-    together = tables.result_table(paths[1:])
-    assert together.units["source"].value_counts().to_dict() == {str(paths[1]): 300, str(paths[2]): 20}
+    together = tables.result_table(paths[1:])  # each unit once
+    assert together.units["source"].value_counts().to_dict() == {"tune": 280, "tune, mine.csv": 20}
     pd.testing.assert_frame_equal(run_code(together.code), together.units)
+    below = tables.result_table(paths[::2])  # one says the scan, the other does not
+    assert below.units["source"].value_counts().to_dict() == {str(paths[0]): 7, str(paths[2]): 20}
+    pd.testing.assert_frame_equal(run_code(below.code), below.units)
     assert tables.result_table(paths[:1]).units["mean_response"].notna().all()
 
 
@@ -177,7 +183,8 @@ def playing(twin):
     """The state of an explorer of a twin that has played a grating to two picked units."""
     state = State(tables.twin_table([twin], "twins = [twin]"))
     state.picked = [4, 2]
-    state.play("drifting grating", {"directions": 90.0, "on_s": 0.5}, "", Behaviour(0.5, -0.5, 0.0, 1.0))
+    behaviour = Behaviour(0.5, -0.5, 0.0, 1.0)
+    state.play("drifting grating", {"directions": 90.0, "on_s": 0.5}, "", behaviour, InnerMap("core", 1))
     state.playing.wait()
     return state
 
@@ -192,25 +199,59 @@ def test_what_is_played_is_what_the_lines_of_python_say(playing, twin, tmp_path,
     assert np.abs(theirs - ours).max() < 2 / 255  # the page has the retina in 256 levels
     np.testing.assert_array_equal(names["frames"], played.frames)
     np.testing.assert_allclose(names["responses"], played.responses, rtol=1e-5)
+    np.testing.assert_allclose(names["inner"], played.inner, rtol=1e-5)
+    np.testing.assert_array_equal(np.load(io.BytesIO(played.inner_file())), played.inner)
+    with pytest.raises(ValueError, match=r"inner has the shape \[2, 3\]; expected \[30, height, width\]"):
+        draw_played(played.frames, played.retina, played.responses, played.names, inner=np.zeros((2, 3)))
     assert played.responses.shape == (30, 2) and played.retina.shape == (30, 16, 24)
     assert len(played.csv().splitlines()) == 31
     with pytest.raises(ValueError, match="frame is 30; expected 0 to 29"):
         playing.played_picture("png", 30)
 
 
+def test_inner_maps(twin, monkeypatch):
+    """One channel, or the mean of the absolute values of all, of one stream; what is not there is refused."""
+    values = np.random.default_rng(0).normal(size=(5, 4, 2, 3, 6))
+    for inner in (InnerMap("core", 2, 3), InnerMap("core", 2)):
+        read = inner.read(values)
+        np.testing.assert_array_equal(read, eval(inner.code, {"np": np, "inside": {"core": values}}))
+    assert color_scale(values)[1] == (-np.abs(values).max(), np.abs(values).max())
+    assert color_scale(read)[1] == (0, read.max()) and color_scale(np.zeros((1, 2, 2)))[1] == (0, 1)
+    names = map_names(twin.config)
+    assert {"feedforward.block0", "recurrent.hidden", "core"} <= set(names) and "retina" not in names
+    assert "recurrent.attention" not in names
+    monkeypatch.setattr("fnn_jax.explorer.inner.shapes", lambda twin: {"core": (4, 2, 3, 6)})
+    for inner, words in (
+        (InnerMap("readout"), "the name 'readout'"),
+        (InnerMap("core", 9), "the stream 9 of core; expected 0 to 3"),
+        (InnerMap("core", 0, -1), "the channel -1 of core; expected 0 to 5"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            inner.check(twin)
+
+
+def test_whole_numbers_with_gaps(state):
+    table = state.table.units
+    table["session"] = np.where(np.arange(len(table)) < 3, np.nan, 12)
+    assert is_whole(table["session"]) and is_whole(table["unit_id"])
+    assert not any(is_whole(table[name]) for name in ("gOSI", "brain_area"))
+    assert state.csv().splitlines()[-1].endswith(b",12") and state.csv().splitlines()[1].endswith(b",")
+
+
 def test_what_cannot_be_played_is_said_and_the_next_is_played(playing, tmp_path):
+    core = InnerMap("core", 1)  # as before: nothing is compiled anew
     fine = {"spatial_frequencies": 0.3}  # finer than the pixels of the small monitor
     for name, values, path, words in (
         ("drifting grating", fine, "", "spatial_frequency is 0.3"),
         (VIDEO, {}, "", "No path is given"),
         (VIDEO, {}, str(tmp_path / "none.npy"), "none.npy"),
     ):
-        playing.play(name, values, path, Behaviour())
+        playing.play(name, values, path, Behaviour(), core)
         playing.playing.wait()
         assert words in playing.playing.error
     np.save(tmp_path / "long.npy", np.zeros((200, 18, 32), np.uint8))
     playing.picked = []  # the first ones
-    playing.play(VIDEO, {}, str(tmp_path / "long.npy"), Behaviour())
+    playing.play(VIDEO, {}, str(tmp_path / "long.npy"), Behaviour(), core)
     playing.playing.wait()
     assert len(playing.playing.result.frames) == 150 and "last 50 frames" in playing.playing.result.remark
     assert len(playing.playing.result.names) == 6
@@ -251,6 +292,8 @@ def folders(tmp_path_factory):
         table.to_parquet(folder / name / "units.parquet")
         pd.DataFrame({"check_px": [4]}).to_csv(folder / name / "conditions.csv")
         np.savez_compressed(folder / name / "arrays.npz", **arrays)
+    display = Display.in_pixels(12, 20)  # of which the noise has blocks of 4 x 4
+    (folder / "noise" / "display.json").write_text(json.dumps({**display.record(), "unit": "deg"}))
     return folder
 
 
@@ -262,7 +305,10 @@ def test_every_protocol_is_drawn_from_its_folder(folders):
         for panel in panels:
             assert len(draw_panel(panel).axes)
         assert opened.panels(pd.Series({"scan": "8-5", "readout_id": 4})) == []  # a unit of which it says nothing
-    for name in ("dots", "noise"):  # of which one unit is read
+    labels = {"noise": "x (deg)", "dots": "x (px)"}  # an older folder does not say how large pixels are
+    for name, label in labels.items():  # of which one unit is read
+        opened = open_result(folders / name)
+        assert draw_panel(opened.panels(opened.units.iloc[3])[0]).axes[0].get_xlabel() == label
         array = next(iter(CURVES[name].values()))
         np.testing.assert_array_equal(open_result(folders / name)._field(next(iter(CURVES[name])), 3), array[3])
     assert open_result(folders) is None
@@ -280,7 +326,8 @@ def test_two_units_side_by_side(folders, tmp_path, monkeypatch):
     state = State(tables.result_table([folders / "direction", folders / "contrast"]))
     comparison = Comparison(state)
     assert comparison.rows == [] and comparison.results() == list(state.table.results)
-    state.picked = [1, 8, 2]
+    assert len(state.table.units) == 5 and set(state.table.units["source"]) == {"direction, contrast"}
+    state.picked = [1, 3, 2]
     assert comparison.names == ["8-5 readout 8", "8-5 readout 6"] and comparison.unmeasured() == []
     facts = comparison.facts()
     assert facts["8-5 readout 8"]["brain_area"] == state.table.units["brain_area"][1]
@@ -335,6 +382,15 @@ def test_joined_columns():
     assert both["area (two)"].tolist()[2] == "d" and both["area"].tolist()[2] == "c"
     assert place_of(table.loc[2], one) is None and place_of(table.loc[0], one) == 1
     assert join_results(table, {})["source"].tolist() == ["none"] * 3
+    alone = join_results(None, {"table": table, "one": one, "two": two})
+    assert alone["scan"].tolist() == ["8-5", "8-5", "6-4"] and alone["readout_id"].tolist() == [1, 2, 1]
+    assert alone["source"].tolist() == ["table, one", "table, one", "table, two"] and "session" in alone
+    for wrong, message in (
+        (table.drop(columns="readout_id"), "in different columns"),
+        (table.iloc[[0, 0]], "two rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            join_results(None, {"one": one, "wrong": wrong})
 
 
 NOT_TOGETHER = {
@@ -531,6 +587,8 @@ def test_page_and_server(state):
     page.units.look()
     assert len(page.units.pages) == 1 and not page.units.status.visible and "brain_<wbr>area" in page.units.facts.object
     state.picked = []
+    page._turn.value = 2
+    assert page.table.page == 2 and page._turn.end == 20
     page.units.show(True)
     assert len(page.units.pages) == 0 and page.units.status.object.startswith("Click a row")
 

@@ -7,10 +7,11 @@ import pandas as pd
 
 from fnn_jax.explorer.results import IDENTITY, NUMBERS, TARGET, identity, unit_name
 
+MISSING = "<NA>"  # what pandas says of a gap
 SOURCE, NONE = "source", "none"  # the column that says which results know a unit, and what it says of the others
 
 
-def join_results(units: pd.DataFrame, results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def join_results(units: pd.DataFrame | None, results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Columns of results beside a table of units, in which each unit stays one row, found by all columns of ``scan``,
     ``session``, ``scan_idx``, ``readout_id`` and ``unit_id`` that both have.
 
@@ -19,16 +20,22 @@ def join_results(units: pd.DataFrame, results: Mapping[str, pd.DataFrame]) -> pd
     left out.
 
     Args:
-        units: a row for each unit. results: tables with a row for each of some units, by name.
+        units: a row for each unit; None: all that the results know. results: tables with a row for each of some units,
+            by name.
 
     Raises:
-        ValueError: a result does not say which units it is about, has none of these, or two rows of one; or the
-            columns that both tables have do not tell the units apart.
+        ValueError: without units, the results do not say in the same columns which units they are about; or a result
+            does not say it, has none of these, or two rows of one; or the columns that both tables have do not tell
+            the units apart.
     """
+    known = IDENTITY
+    if units is None:
+        units = _all_units(results)
+        known = tuple(units)  # what only some say of who a unit is, is a column as others
     places = {name: _places(units, table, name) for name, table in results.items()}
     parts: dict[str, dict[str, pd.Series]] = {}
     for name, table in results.items():
-        for column in table.columns.difference([*IDENTITY, TARGET, SOURCE], sort=False):
+        for column in table.columns.difference([*known, TARGET, SOURCE], sort=False):
             values = table[column].reset_index(drop=True)
             values = values.astype(object) if isinstance(values.dtype, pd.CategoricalDtype) else values
             parts.setdefault(column, {})[name] = values.reindex(places[name]).set_axis(units.index)
@@ -39,8 +46,8 @@ def join_results(units: pd.DataFrame, results: Mapping[str, pd.DataFrame]) -> pd
             added[column] = whole
         else:
             added |= {f"{column} ({name})": values for name, values in by_result.items()}
-    known = [np.where(place >= 0, name, "") for name, place in places.items()]
-    sources = [", ".join(filter(None, row)) or NONE for row in zip(*known, strict=True)] if known else NONE
+    said = [np.where(place >= 0, name, "") for name, place in places.items()]
+    sources = [", ".join(filter(None, row)) or NONE for row in zip(*said, strict=True)] if said else NONE
     added[SOURCE] = pd.Series(sources, units.index)
     return pd.concat([units.drop(columns=list(added), errors="ignore"), pd.DataFrame(added)], axis=1)
 
@@ -48,6 +55,36 @@ def join_results(units: pd.DataFrame, results: Mapping[str, pd.DataFrame]) -> pd
 def num_known(units: pd.DataFrame, table: pd.DataFrame, name: str) -> int:
     """How many units of a table a result knows."""
     return int((_places(units, table, name) >= 0).sum())
+
+
+def _all_units(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each unit of some results once, in the columns by which all of them say which one it is."""
+    found = {name: identity(table) for name, table in results.items()}
+    shared = [each for each in IDENTITY if all(each in identities for identities in found.values())]
+    tells_scan = {"scan" in identities for identities in found.values()}
+    if not set(shared) & set(NUMBERS) or len(tells_scan) > 1:
+        columns = "; ".join(f"{name!r}: {', '.join(each) or 'none'}" for name, each in found.items())
+        raise ValueError(
+            f"results say in different columns which units they are about ({columns}); expected readout_id or unit_id "
+            "in all, and the scan in all or in none."
+        )
+    for name, identities in found.items():
+        of_units = identities[shared]
+        if of_units.duplicated().any() or (of_units == MISSING).any(axis=None):
+            raise ValueError(
+                f"results has {name!r}, with two rows of one unit by {' and '.join(shared)}, or one without a value; "
+                "expected one row of each unit."
+            )
+    units = pd.concat([each[shared] for each in found.values()]).drop_duplicates(ignore_index=True)
+    return units.apply(_numbers)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Numbers, where the text is numbers."""
+    try:
+        return pd.to_numeric(column)
+    except ValueError:
+        return column
 
 
 def _places(units: pd.DataFrame, table: pd.DataFrame, name: str) -> np.ndarray:

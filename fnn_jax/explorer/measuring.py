@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fnn_jax.common.directories import cache_directory
-from fnn_jax.explorer.results import ARRAYS
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import direction_tuning
-from fnn_jax.physiology.result import save_result
+from fnn_jax.physiology.result import ARRAYS, save_result
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import frame_spans

@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,11 @@ from fnn_jax.explorer.maps import UnitMap
 from fnn_jax.explorer.markdown import fenced
 from fnn_jax.explorer.player import PlayerPane
 from fnn_jax.explorer.raster import color_map
+from fnn_jax.explorer.reachable import TABS, code_pane, script
 from fnn_jax.explorer.selection import Brush
 from fnn_jax.explorer.state import State
 from fnn_jax.explorer.unit_pane import UnitPane
-from fnn_jax.explorer.views import is_kind
+from fnn_jax.explorer.views import is_kind, is_whole
 
 # As wide as there is room for, two in a row where they fit, one below the other on a telephone.
 SHARED = ":host { flex: 1 1 20rem; width: auto; min-width: 0; }"
@@ -26,17 +28,17 @@ DOT = (
     '<span style="white-space:nowrap;margin-right:1em"><span style="background:{color};display:inline-block;width:.8em;'
     'height:.8em;border-radius:50%"></span> {kind}</span>'
 )
+NO_FOOTER = ".tabulator-footer { display: none !important; }"
 ROWS = 15  # of a page of the table
 STEPS = 1000  # of a slider
 
 
 def _formats(state: State) -> dict[str, NumberFormatter]:
     """Whole numbers without commas, others with three digits after the point."""
-    kinds = {"integer": "0", "floating": "0.000"}
+    units = state.table.units
     return {
-        name: NumberFormatter(format=form)
-        for kind, form in kinds.items()
-        for name in state.table.units.select_dtypes(kind)
+        name: NumberFormatter(format="0" if is_whole(units[name]) else "0.000")
+        for name in units.select_dtypes(["integer", "floating"])
     }
 
 
@@ -55,7 +57,7 @@ class Page:
         self._state = state
         self.count = pn.pane.Markdown(css_classes=["count"])
         self.error = pn.pane.Alert(visible=False, alert_type="danger")
-        self._code = pn.pane.Markdown()
+        self._code = code_pane()
         self._legend = pn.pane.HTML()
         self._filters = pn.Column()
         self._maps_row = pn.FlexBox()
@@ -68,13 +70,17 @@ class Page:
             show_index=False,
             layout="fit_data",
             sizing_mode="stretch_width",
+            stylesheets=[NO_FOOTER],
         )
+        # Of its own: buttons of Tabulator stand where readers of the screen expect rows.
+        self._turn = pn.widgets.IntInput(label="Page of the table", value=1, start=1, width=150)
+        self._turn.link(self.table, value="page", bidirectional=True)
         self.table.param.watch(self.tried(lambda event: self._pick(event.new)), "selection")
         self.player = PlayerPane(state, self.tried, SHARED) if state.table.twins else None
         self.units = UnitPane(comparison or Comparison(state), self.tried, SHARED, bool(state.table.twins))
         self._build_maps()
         self._build_filters()
-        results = [self.count, self._legend, self._maps_row, self.table, "### The same in Python"]
+        results = [self.count, self._legend, self._maps_row, self.table, self._turn, "### The same in Python"]
         units = pn.FlexBox(
             pn.Column(*self._controls(), styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
             pn.Column(*results, self._code, stylesheets=[SHARED], sizing_mode="stretch_width"),
@@ -84,6 +90,7 @@ class Page:
         self.template = pn.template.FastListTemplate(
             title="fnn_jax explorer",
             main=[self.error, self._tabs(units)],
+            header=[script()],
             main_layout=None,
             theme_toggle=True,
         )
@@ -92,6 +99,7 @@ class Page:
     def _tabs(self, units: Any) -> pn.Tabs:
         """The player only where there are twins."""
         tabs = pn.Tabs(("Units", units), ("One or two units", self.units.layout), sizing_mode="stretch_width")
+        tabs.stylesheets = [TABS]
         if self.player is not None:
             tabs.append(("Play a stimulus", self.player.layout))
         tabs.param.watch(self.tried(lambda event: self.units.show(event.new == 1)), "active")
@@ -144,9 +152,10 @@ class Page:
             take: Callable[[Any], Any] = list
         else:
             low, high = self._state.extent(name)
-            step = (high - low) / STEPS
+            # Whole numbers in whole steps.
+            steps = {"step": 1, "format": "0"} if is_whole(column) else {"step": (high - low) / STEPS}
             value = selection.ranges.get(name, (low, high))
-            widget = pn.widgets.RangeSlider(label=name, start=low, end=high, step=step, value=value)
+            widget = pn.widgets.RangeSlider(label=name, start=low, end=high, value=value, **steps)
 
             def take(value: Any) -> Any:  # at both ends it lets those pass, too, that have no value
                 return None if tuple(value) == (low, high) else tuple(map(float, value))
@@ -202,6 +211,8 @@ class Page:
         self._legend.object = self._legend_text()
         self.table.selection = []  # places in rows that are no longer shown
         self.table.value = state.table.units[chosen]
+        pages = max(1, math.ceil(len(self.table.value) / ROWS))
+        self._turn.param.update(end=pages, value=1, label=f"Page of the table, 1 to {pages:,}")
         self._code.object = fenced(state.code())
 
     def _legend_text(self) -> str:

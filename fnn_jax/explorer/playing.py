@@ -1,5 +1,6 @@
 """A stimulus that is played to some units of a twin: what there is to choose from, and what is seen and answered."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax import stimuli
+from fnn_jax.explorer.inner import InnerMap
 from fnn_jax.stimuli.movie import as_levels
 from fnn_jax.twin.twin import Twin
 
@@ -98,7 +100,8 @@ class Played(NamedTuple):
     ``frames``: of the monitor, uint8 ``[T, H, W]``. ``retina``: the image there, uint8 ``[T, h, w]``, its least and
     largest value black and white. ``responses``: ``[T, unit]``. ``names``: of the units. ``code``: lines of Python that
     make ``frames``, ``retina``, ``responses`` and ``names`` of the list ``twins``, with ``numpy`` and ``stimuli``
-    imported. ``remark``: what was left out.
+    imported. ``remark``: what was left out. ``inner``: a map inside the network, ``[T, h, w]``; None: none was asked
+    for. ``inner_label``: what its numbers are.
     """
 
     frames: np.ndarray
@@ -107,11 +110,19 @@ class Played(NamedTuple):
     names: tuple[str, ...]
     code: str
     remark: str
+    inner: np.ndarray | None = None
+    inner_label: str = ""
 
     def csv(self) -> bytes:
         """A row for each frame, a column for each unit."""
         table = pd.DataFrame(self.responses, columns=list(self.names)).rename_axis("frame")
         return table.to_csv().encode()
+
+    def inner_file(self) -> bytes:
+        """The inner map as ``.npy``."""
+        file = io.BytesIO()
+        np.save(file, self.inner)
+        return file.getvalue()
 
 
 def movie_code(name: str, values: Mapping[str, float], path: str = "") -> str:
@@ -139,22 +150,26 @@ def play(
     path: str,
     behaviour: Behaviour,
     say: Callable[[str], None],
+    inner: InnerMap | None = None,
 ) -> Played:
     """Play a stimulus to units of a twin, the first ``MOST_FRAMES`` frames of it.
 
     Args:
         units: ``readout_id`` of each, at most ``MOST_UNITS``. twin_code: the expression that makes the twin.
         name: of ``CHOICES``, or ``VIDEO``. values: of its parameters, by keyword. path: of a video.
-        say: is told how far it is.
+        say: is told how far it is. inner: a map inside the network that is kept, too.
 
     Raises:
-        ValueError: no unit, or too many; or the stimulus refuses its parameters. FileNotFoundError: at ``path``.
+        ValueError: no unit, or too many; no such map; or the stimulus refuses its parameters.
+        FileNotFoundError: at ``path``.
     """
     units = [int(unit) for unit in units]
     if not 1 <= len(units) <= MOST_UNITS:
         raise ValueError(f"{len(units)} units are chosen; expected 1 to {MOST_UNITS}.")
     if name == VIDEO and not path.strip():
         raise ValueError("No path is given; expected that of a video, an image or an array on this computer.")
+    if inner is not None:
+        inner.check(twin)
     say("the stimulus is drawn")
     display = stimuli.Display.of(twin)
     if name == VIDEO:
@@ -165,14 +180,17 @@ def play(
     more = movie.num_frames - len(frames)
     selected = _with_others(twin, units)
     eye, body = (np.tile(np.array(pair, np.float32), (len(frames), 1)) for pair in (behaviour[:2], behaviour[2:]))
-    say(f"0 of {len(frames)} frames; compiling, which takes seconds to minutes, once")
-    responses, retina = [], []
-    for where, output in selected.chunks(frames, ["retina"], eye, body):
+    say(f"0 of {len(frames)} frames; compiling, which takes seconds to minutes, once for each inner map")
+    responses, retina, maps = [], [], []
+    names = ["retina"] if inner is None else ["retina", inner.name]
+    for where, output in selected.chunks(frames, names, eye, body):
         count = where.stop - where.start
         responses.append(np.asarray(output.responses)[:count, 0, : len(units)])
         retina.append(np.asarray(output.features["retina"])[:count, 0, ..., 0])
+        if inner is not None:  # one number of each place is kept, and not those of all streams and channels
+            maps.append(inner.read(output.features[inner.name][:count, 0]))
         say(f"{where.stop} of {len(frames)} frames")
-    names = tuple(f"{twin.name} readout {unit}" for unit in units)
+    unit_names = tuple(f"{twin.name} readout {unit}" for unit in units)
     lines = [
         f"twin = {twin_code}.select({units})",
         "display = stimuli.Display.of(twin)",
@@ -180,16 +198,20 @@ def play(
         f"perspectives = np.tile([{behaviour.eye_x}, {behaviour.eye_y}], (len(frames), 1))",
         f"modulations = np.tile([{behaviour.pupil}, {behaviour.running}], (len(frames), 1))",
         "responses = twin.predict(frames, perspectives, modulations)",
-        'retina = twin.features(frames, ["retina"], perspectives, modulations)["retina"][..., 0]',
-        f"names = {list(names)}",
+        f"inside = twin.features(frames, {names}, perspectives, modulations)",
+        'retina = inside["retina"][..., 0]',
+        *([] if inner is None else [f"inner = {inner.code}"]),
+        f"names = {list(unit_names)}",
     ]
     return Played(
         frames,
         _gray(np.concatenate(retina)),
         np.concatenate(responses),
-        names,
+        unit_names,
         "\n".join(lines) + "\n",
         f"the last {more} frames of the stimulus are left out" if more else "",
+        None if inner is None else np.concatenate(maps),
+        "" if inner is None else inner.label,
     )
 
 

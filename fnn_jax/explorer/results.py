@@ -1,6 +1,7 @@
 """What is on disk of single units: curves, fields and synthesised stimuli, as panels of figures."""
 
 import functools
+import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -16,11 +17,11 @@ from fnn_jax.common.drawing import draw_frames, draw_traces
 from fnn_jax.common.figures import RESPONSES, color_bar, style
 from fnn_jax.physiology.field_panels import draw_receptive_field
 from fnn_jax.physiology.panels import RESPONSE, draw_polar_tuning, draw_tuning_curve
+from fnn_jax.physiology.result import ARRAYS, CONDITIONS, DISPLAY, UNITS
 from fnn_jax.physiology.von_mises import PARAMETERS, von_mises_curve
 from fnn_jax.stimuli.display import Display
 from fnn_jax.synthesis.result import RECORD, Synthesis
 
-UNITS, CONDITIONS, ARRAYS = "units.parquet", "conditions.csv", "arrays.npz"  # of a folder of fnn-jax tune
 NUMBERS = ("readout_id", "unit_id")
 IDENTITY = ("scan", "session", "scan_idx", *NUMBERS)
 TARGET = "target"  # what the table of a synthesis calls a unit
@@ -90,6 +91,8 @@ class Tuned:
                 self._names = list(arrays)
                 whole = [each for each in self._names if each == "curve" or each.startswith("axis/")]
                 self._arrays = {each: arrays[each] for each in whole}
+            shown_on = path / DISPLAY
+            self._display = Display.of_record(json.loads(shown_on.read_text())) if shown_on.exists() else None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"results has {str(path)!r}, of which a file is missing or damaged ({error}). Measure it again "
@@ -130,15 +133,15 @@ class Tuned:
         return lambda directions: von_mises_curve(directions, *parameters)
 
     def _draw_field(self, name: str, place: int, ax: Any) -> None:
-        """In pixels: the folder does not say how many degrees they have."""
+        """In pixels where the folder is an older one, which does not say how many degrees they have."""
         field = self._field(name, place)
         size = 1
         if field.ndim == 3:  # of noise: one for each lag, in checks
             field = field[int(self.units["best_lag"].iloc[place])]
             size = int(pd.read_csv(self.path / CONDITIONS)["check_px"].iloc[0])
         rows, columns = field.shape
-        display = Display.in_pixels(rows * size, columns * size).in_blocks(size)
-        draw_receptive_field(ax, field, display, RESPONSE if size == 1 else "weighted level")
+        display = self._display or Display.in_pixels(rows * size, columns * size)
+        draw_receptive_field(ax, field, display.in_blocks(size), RESPONSE if size == 1 else "weighted level")
 
     def _field(self, name: str, place: int) -> np.ndarray:
         """That of one unit; those of all may not fit into memory."""

@@ -6,12 +6,13 @@ import numpy as np
 
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import ONE_FIGURE, file_of, map_file
+from fnn_jax.explorer.inner import InnerMap, shapes
 from fnn_jax.explorer.joining import SOURCE
 from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, play
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
 from fnn_jax.explorer.unit_figure import draw_played
-from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, views_of
+from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, is_whole, views_of
 
 MOST_KINDS = 20  # of a column that can be a colour or a filter
 FIRST = (
@@ -56,6 +57,7 @@ class State:
         self.picked: list[int] = []
         self.playing = Work()
         self._colors: dict[str, Colors] = {}
+        self._inner_shapes: dict[str, tuple[int, ...]] = {}
 
     def _is_usable(self, name: str) -> bool:
         count = self.table.units[name].nunique()
@@ -114,7 +116,20 @@ class State:
         scans = self.table.units["scan"]
         return [row for row in rows if scans[row] == scans[rows[0]]][:MOST_UNITS]
 
-    def play(self, name: str, values: Mapping[str, float], path: str, behaviour: Behaviour) -> None:
+    def inner_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each map inside the first twin ``(stream, h, w, channel)``; the first time takes a second."""
+        if not self._inner_shapes:
+            self._inner_shapes = shapes(self.table.twins[0])
+        return self._inner_shapes
+
+    def play(
+        self,
+        name: str,
+        values: Mapping[str, float],
+        path: str,
+        behaviour: Behaviour,
+        inner: InnerMap | None = None,
+    ) -> None:
         """Begin to play a stimulus to the ``listeners``, in the background; see ``fnn_jax.explorer.playing.play``.
 
         Raises:
@@ -125,26 +140,31 @@ class State:
         number = [twin.name for twin in self.table.twins].index(scan)
         units = self.table.units["readout_id"].loc[rows].tolist()
         twin, code = self.table.twins[number], f"twins[{number}]"
-        self.playing.start(lambda say: play(twin, units, code, name, values, path, behaviour, say))
+        self.playing.start(lambda say: play(twin, units, code, name, values, path, behaviour, say, inner))
 
     def played_code(self, frame: int = 0) -> str:
         """Lines of Python that make what was played, and the figure of it at a frame."""
         played = self.playing.result
+        inner = "" if played.inner is None else f"inner=inner, inner_label={played.inner_label!r}, "
         return (
             f"import numpy as np\nfrom fnn_jax import stimuli\nfrom fnn_jax.explorer import draw_played\n"
             f"{self.table.twins_code}\n{played.code}"
-            f'draw_played(frames, retina, responses, names, frame={frame}, path="played.png")\n'
+            f'draw_played(frames, retina, responses, names, {inner}frame={frame}, path="played.png")\n'
         )
 
     def played_picture(self, kind: str, frame: int) -> bytes:
         """What was played, at a frame, as a file, ``kind``: png, svg or pdf."""
         played = self.playing.result
+        inner = {"inner": played.inner, "inner_label": played.inner_label}
         with ONE_FIGURE:
-            return file_of(draw_played(played.frames, played.retina, played.responses, played.names, frame), kind)
+            figure = draw_played(played.frames, played.retina, played.responses, played.names, frame, **inner)
+            return file_of(figure, kind)
 
     def csv(self) -> bytes:
         """The rows of the chosen units."""
-        return self.table.units[self.chosen()].to_csv(index=False).encode()
+        chosen = self.table.units[self.chosen()]
+        whole = {name: chosen[name].astype("Int64") for name in chosen if is_whole(chosen[name])}
+        return chosen.assign(**whole).to_csv(index=False).encode()
 
     def picture(self, kind: str) -> bytes:
         """The maps that are shown as a file, ``kind``: png, svg or pdf.

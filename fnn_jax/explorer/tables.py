@@ -1,5 +1,6 @@
 """Where the table of units that is explored comes from: published tables, twins, results on disk."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,22 +108,26 @@ def read_results(paths: Sequence[str | os.PathLike]) -> list[Result]:
 
 
 def result_table(paths: Sequence[str | os.PathLike]) -> UnitTable:
-    """Units of results on disk, one below the other; of several, the column ``source`` says which.
+    """Units of results on disk, each once, as ``join_results`` joins them; the column ``source`` says which know it.
+    Of results that do not say in the same columns which units they are about, one below the other.
 
     Args:
         paths, errors: as of ``read_results``.
     """
     found = read_results(paths)
-    results, codes = _opened(found), [each.code for each in found]
-    imports = "import pandas as pd\n" + "from fnn_jax.screen import open_screen\n" * any(
-        "open_screen" in c for c in codes
-    )
+    results, code = _opened(found), "".join(each.code for each in found)
+    imports = "import pandas as pd\n" + "from fnn_jax.screen import open_screen\n" * ("open_screen" in code)
     if len(found) == 1:
-        return UnitTable(found[0].table, found[0].path, f"{imports}\nunits = {codes[0]}", results=results)
+        return UnitTable(found[0].table, found[0].path, f"{imports}\nunits = {found[0].code}", results=results)
+    title = ", ".join(each.path for each in found)
+    tables, rows = _joined(found)
+    with contextlib.suppress(ValueError):
+        units = join_results(None, tables)
+        code = f"{_imports(rows)}\nresults = {{\n{rows}}}\nunits = join_results(None, results)"
+        return UnitTable(units, title, code, results=results)
     named = [each.table.assign(**{SOURCE: each.path}) for each in found]
     rows = ",\n    ".join(f"{each.code}.assign({SOURCE}={each.path!r})" for each in found)
     code = f"{imports}\ntables = [\n    {rows},\n]\nunits = pd.concat(tables, ignore_index=True)"
-    title = ", ".join(each.path for each in found)
     return UnitTable(pd.concat(named, ignore_index=True), title, code, results=results)
 
 
@@ -132,25 +137,38 @@ def with_results(table: UnitTable, results: Sequence[Result]) -> UnitTable:
     Raises:
         ValueError: a result is not about these units, or does not say which.
     """
-    tables, codes, titles = {}, [], []
-    for each in results:
-        # a synthesis says in another file than its table of which scan its units are
-        units, code = each.table, each.code
-        if each.opened is not None:
-            units, code = each.opened.units, f"{each.opened.code}.units"
-        tables[each.name] = units
-        codes.append(f"    {each.name!r}: {code},\n")
-        titles.append(f"{each.name} ({num_known(table.units, units, each.name):,} of its {len(units):,} units)")
-    rows = "".join(codes)
-    imports = "import pandas as pd\n" * ("pd." in rows and "import pandas" not in table.code)
-    imports += f"from fnn_jax.explorer import join_results{', open_result' * ('open_result' in rows)}\n"
-    imports += "from fnn_jax.screen import open_screen\n" * ("open_screen" in rows)
+    tables, rows = _joined(results)
+    titles = [
+        f"{name} ({num_known(table.units, units, name):,} of its {len(units):,} units)"
+        for name, units in tables.items()
+    ]
+    imports = _imports(rows, "import pandas" in table.code)
     return table._replace(
         units=join_results(table.units, tables),
         title=f"{table.title}, with {', '.join(titles)}",
         code=f"{imports}{table.code}\nresults = {{\n{rows}}}\nunits = join_results(units, results)",
         results=_opened(results),
     )
+
+
+def _joined(results: Sequence[Result]) -> tuple[dict[str, pd.DataFrame], str]:
+    """Tables by name, for ``join_results``, and lines of Python that are the same."""
+    tables, rows = {}, ""
+    for each in results:
+        # a synthesis says in another file than its table of which scan its units are
+        table, code = each.table, each.code
+        if each.opened is not None:
+            table, code = each.opened.units, f"{each.opened.code}.units"
+        tables[each.name] = table
+        rows += f"    {each.name!r}: {code},\n"
+    return tables, rows
+
+
+def _imports(rows: str, has_pandas: bool = False) -> str:
+    """What lines of Python with ``join_results`` need."""
+    imports = "import pandas as pd\n" * ("pd." in rows and not has_pandas)
+    imports += f"from fnn_jax.explorer import join_results{', open_result' * ('open_result' in rows)}\n"
+    return imports + "from fnn_jax.screen import open_screen\n" * ("open_screen" in rows)
 
 
 def _opened(results: Sequence[Result]) -> tuple[Opened, ...]:

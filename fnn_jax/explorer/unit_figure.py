@@ -19,12 +19,14 @@ from fnn_jax.common.figures import (
     REFERENCE,
     SINGLE,
     SMALL,
+    color_bar,
     journal_style,
     new_figure,
     save_figure,
     style,
 )
 from fnn_jax.common.rate import HZ
+from fnn_jax.explorer.inner import color_scale
 from fnn_jax.explorer.raster import raster
 from fnn_jax.explorer.results import Opened, Panel, panels_of, unit_name
 from fnn_jax.explorer.views import CORTEX, MONITOR, Colors, View, limits_of, views_of
@@ -114,28 +116,41 @@ def draw_played(
     names: Sequence[str],
     frame: int = 0,
     path: str | os.PathLike | None = None,
+    *,
+    inner: np.ndarray | None = None,
+    inner_label: str = "activation",
 ) -> Any:
-    """A frame of what was played and the image on the retina; below, the responses, with a line at the frame.
+    """A frame of what was played, the image on the retina and a map inside the network; below, the responses.
 
     Args:
         frames: uint8 ``[T, H, W]``. retina: ``[T, h, w]``, its least and largest value are black and white. responses:
-            ``[T, unit]``. names: of the units. path: of a file to write.
+            ``[T, unit]``. names: of the units. frame: that is shown, a line is at its time. path: of a file to write.
+        inner: a map inside, ``[T, h, w]``, in the colours of one scale for all frames; None: none.
+        inner_label: what its numbers are.
 
     Raises:
-        ValueError: there is no such frame.
+        ValueError: there is no such frame, or inner has not as many.
     """
     if not 0 <= frame < len(frames):
         raise ValueError(f"frame is {frame}; expected 0 to {len(frames) - 1}.")
-    figure = new_figure(MIDDLE, 100)
-    grid = figure.add_gridspec(2, 2)
+    images = [
+        ("monitor", frames, FRAMES, (0, 255)),
+        ("retinal image", retina, FRAMES, (retina.min(), retina.max())),
+    ]
+    if inner is not None:
+        if np.ndim(inner) != 3 or len(inner) != len(frames):
+            raise ValueError(f"inner has the shape {list(np.shape(inner))}; expected [{len(frames)}, height, width].")
+        images.append(("inner map", inner, *color_scale(inner)))
+    figure = new_figure(MIDDLE if inner is None else DOUBLE, 100)
+    grid = figure.add_gridspec(2, len(images))
     second = frame / HZ
-    for place, (title, image, limits) in enumerate(
-        (("monitor", frames, (0, 255)), ("retinal image", retina, (retina.min(), retina.max())))
-    ):
+    for place, (title, image, colors, limits) in enumerate(images):
         ax = figure.add_subplot(grid[0, place])
-        ax.imshow(image[frame], cmap=FRAMES, vmin=limits[0], vmax=limits[1])
+        shown = ax.imshow(image[frame], cmap=colors, vmin=limits[0], vmax=limits[1])
         ax.set(xticks=[], yticks=[])
         style(ax, f"{title} at {second:.2f} s")
+        if colors != FRAMES:
+            color_bar(ax, shown, inner_label.replace(", ", ",\n"), location="bottom", aspect=25)
     ax = draw_traces(figure.add_subplot(grid[1, :]), responses, names)
     ax.axvline(second, color=REFERENCE, linewidth=0.8)
     _legend_above(ax)

@@ -9,6 +9,7 @@ import panel as pn
 from fnn_jax.explorer.buttons import picture_buttons
 from fnn_jax.explorer.comparing import Comparison, Pages, Picture
 from fnn_jax.explorer.markdown import fenced, went_wrong
+from fnn_jax.explorer.reachable import code_pane
 
 ASK_MS = 250  # between looks at what is drawn and measured
 NARROW, WIDE = "380px", "760px"  # at most
@@ -37,7 +38,7 @@ class UnitPane:
         self.facts = pn.pane.HTML()
         self.pages = pn.FlexBox(gap="1rem", align_items="flex-start")
         self._together = pn.FlexBox()
-        self._code = pn.pane.Markdown()
+        self._code = code_pane()
         self.button = pn.widgets.Button(label="Measure direction tuning", color="primary", visible=has_twins)
         self.button.on_click(tried(lambda event: self._measure()))
         self._files = pn.Column(*picture_buttons(comparison.picture, "units", "Page"), visible=False)
@@ -85,7 +86,7 @@ class UnitPane:
             self.facts.object = ""
             return
         facts = comparison.facts()
-        lines = [("", list(facts)), *((name, list(values)) for name, values in facts.iterrows())]
+        lines = [("unit", list(facts)), *((name, list(values)) for name, values in facts.iterrows())]
         self.facts.object = (
             f"<table style='font-size:13px'>{''.join(_line(str(name), values) for name, values in lines)}</table>"
         )

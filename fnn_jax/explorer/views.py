@@ -66,6 +66,15 @@ def is_kind(column: pd.Series) -> bool:
     return pd.api.types.is_integer_dtype(column) and column.nunique() <= FEW
 
 
+def is_whole(column: pd.Series) -> bool:
+    """Whether a column has whole numbers alone; where it has gaps, pandas keeps them as others."""
+    if not pd.api.types.is_float_dtype(column):
+        return pd.api.types.is_integer_dtype(column)
+    values = column.to_numpy(float)
+    known = values[~np.isnan(values)]
+    return len(known) > 0 and bool((np.isfinite(known) & (known == np.round(known))).all())
+
+
 def colors_of(column: pd.Series) -> Colors:
     """How a column is shown in colours."""
     if is_kind(column):

@@ -1,5 +1,6 @@
 """What a protocol measured: a table of units, and the curves or fields that it comes from."""
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from fnn_jax.common.files import whole_file
 if TYPE_CHECKING:
     from fnn_jax.physiology.protocol import Protocol
 
-UNITS, CONDITIONS, ARRAYS = "units.parquet", "conditions.csv", "arrays.npz"
+UNITS, CONDITIONS, ARRAYS, DISPLAY = "units.parquet", "conditions.csv", "arrays.npz", "display.json"
 AXIS = "axis/"  # before the names of what curves are over
 
 
@@ -77,12 +78,16 @@ class Measured(NamedTuple):
 
 
 def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
-    """Write ``units.csv``, ``units.parquet``, ``conditions.csv`` and ``arrays.npz`` into a folder; returns paths."""
+    """Write ``units.csv``, ``units.parquet``, ``conditions.csv``, ``display.json`` and ``arrays.npz`` into a folder.
+
+    ``Display.of_record`` makes the monitor that fields are on from ``display.json``. Returns paths.
+    """
     directory = Path(directory).expanduser()
     writers = {
         "units.csv": lambda path: result.table.to_csv(path, index=False),
         UNITS: lambda path: result.table.to_parquet(path, index=False),
         CONDITIONS: lambda path: result.conditions.to_csv(path, index=False),
+        DISPLAY: lambda path: path.write_text(json.dumps(result.protocol.display.record()), encoding="utf-8"),
         ARRAYS: lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
     }
     paths = []

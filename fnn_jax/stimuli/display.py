@@ -65,6 +65,22 @@ class Display:
         """Lengths in pixels, spatial frequencies in cycles per pixel."""
         return FlatDisplay(integer("height", height), integer("width", width), "px", 1.0)
 
+    def record(self) -> dict[str, Any]:
+        """What ``Display.of_record`` makes the same display from, in numbers and words that JSON keeps."""
+        raise NotImplementedError
+
+    @staticmethod
+    def of_record(record: Any) -> "Display":
+        """The display that a record describes, as ``record`` returned it.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        try:
+            return {"spherical": SphericalDisplay, "flat": FlatDisplay}[record["geometry"]]._of(record)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"record is {shown(record)}; expected what Display.record() returned.") from error
+
     def __repr__(self) -> str:
         across, down = self.extent
         return f"{type(self).__name__}({self.height} x {self.width} px, {across:.4g} x {down:.4g} {self.unit})"
@@ -151,6 +167,17 @@ class SphericalDisplay(Display):
         self._right = (rays[0, -1] - rays[0, 0]) / max(self.width - 1, 1)
         self.rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)  # x to the right, y up, z to the centre
 
+    def record(self) -> dict[str, Any]:
+        sizes = {"geometry": "spherical", "height": self.height, "width": self.width}
+        plane = {"corner": self._corner, "down": self._down, "right": self._right, "axes": self.axes}
+        return sizes | {name: np.asarray(values).tolist() for name, values in plane.items()}
+
+    @classmethod
+    def _of(cls, record: dict[str, Any]) -> "SphericalDisplay":
+        corner, down, right, axes = (np.array(record[name], float) for name in ("corner", "down", "right", "axes"))
+        row, column = np.mgrid[: integer("height", record["height"]), : integer("width", record["width"])]
+        return cls((corner + row[..., None] * down + column[..., None] * right) @ axes.T, axes)
+
     def ray(self, point: Any) -> Any:
         """The unit ray of a position (azimuth, elevation) in degrees."""
         xp = namespace(*point)
@@ -207,6 +234,15 @@ class FlatDisplay(Display):
         left, top = (-(width - 1) / 2 * unit_per_pixel, (height - 1) / 2 * unit_per_pixel) if corner is None else corner
         self.x = left + np.arange(width) * unit_per_pixel
         self.y = top - np.arange(height) * unit_per_pixel
+
+    def record(self) -> dict[str, Any]:
+        sizes = {"geometry": "flat", "height": self.height, "width": self.width, "unit": self.unit}
+        return sizes | {"unit_per_pixel": self._scale, "corner": [float(self.x[0]), float(self.y[0])]}
+
+    @classmethod
+    def _of(cls, record: dict[str, Any]) -> "FlatDisplay":
+        sizes = (integer(name, record[name]) for name in ("height", "width"))
+        return cls(*sizes, str(record["unit"]), float(record["unit_per_pixel"]), tuple(map(float, record["corner"])))
 
     @property
     def unit_per_pixel(self) -> float:
