@@ -10,8 +10,7 @@ from disturbed import small
 from fnn_jax import Screen, Stimulus, Twin
 from fnn_jax.demo import random_network
 from fnn_jax.screen import predictor, reduction, source
-from fnn_jax.twin import threads
-from fnn_jax.twin import twin as twin_module
+from fnn_jax.twin import network_calls, threads
 
 COUNT, FRAMES = 6, 11
 
@@ -147,9 +146,9 @@ def test_several_twins_share_one_program(twin, videos, expected):
     key = {"session": 8, "scan_idx": 5, "unit_id": np.arange(3)}
     table = pd.DataFrame(key, index=pd.RangeIndex(3, name="readout_id"))
     other = Twin(random_network(small(3), seed=5), table, name="8-5")
-    compiled = twin_module.compiled_rollout._cache_size()
+    compiled = network_calls.compiled_rollout._cache_size()
     both = Screen([twin, other], batch_size=2)(videos)
-    assert twin_module.compiled_rollout._cache_size() <= compiled + 1
+    assert network_calls.compiled_rollout._cache_size() <= compiled + 1
     np.testing.assert_array_equal(both.responses[..., :7], expected)
     alone = np.stack([other.predict(video) for video in videos])
     np.testing.assert_allclose(both.responses[..., 7:], alone, rtol=1e-5)

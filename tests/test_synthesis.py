@@ -19,7 +19,7 @@ from faulty import FAULTS, inflict
 from fnn_jax import Twin, cli, stimuli, synthesis
 from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display
-from fnn_jax.synthesis import batches, folder, penalties
+from fnn_jax.synthesis import batches, folder, in_threads, penalties
 from fnn_jax.synthesis.problem import Problem
 
 SIZE = (18, 32)
@@ -52,6 +52,13 @@ def test_units_are_excited(twin, found):
         np.testing.assert_allclose(found.final_loss[target], expected, rtol=1e-5)
         assert found.final_loss[target] <= np.nanmin(found.losses[target]) + 1e-6
     np.testing.assert_allclose(table["response"], found.responses.mean((1, 2, 3, 4)), rtol=1e-6)
+
+
+def test_streams_in_threads_change_rounding_alone(twin, found, monkeypatch):
+    """In ``found`` each stream has a thread of its own, on machines of several cores."""
+    monkeypatch.setattr(in_threads, "worthwhile", lambda *_: False)
+    whole = synthesis.synthesize(twin, [4], **QUICK | {"steps": 10})
+    np.testing.assert_allclose(whole.losses[0], found.losses[0, :10], rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -122,13 +129,14 @@ def linear(monkeypatch):
     """A twin whose units are linear filters of the last frame, plus a constant."""
 
     def install(filters):
-        def see(self, leaves, parameters, target, frames, stream=None):
+        def see(self, leaves, target, inputs, stream=None):
             unit = target.number.astype(jnp.int32)
-            drive = (frames[:, -1] * jnp.asarray(filters, jnp.float32)[unit][None]).sum((1, 2))
+            drive = (inputs.stimulus[-1, ..., 0] * jnp.asarray(filters, jnp.float32)[unit][None]).sum((1, 2))
             readout = drive[:, None, None, None]
             return synthesis.Seen(jnp.exp(readout), readout, {})
 
-        monkeypatch.setattr(Problem, "see", see)
+        monkeypatch.setattr(Problem, "_see", see)
+        monkeypatch.setattr(in_threads, "worthwhile", lambda *_: False)
 
     return install
 

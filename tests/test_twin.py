@@ -17,8 +17,7 @@ from disturbed import small
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
 from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
-from fnn_jax.twin import rollout, sizes, threads
-from fnn_jax.twin import twin as twin_module
+from fnn_jax.twin import network_calls, rollout, sizes, threads
 from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.weights.store import Store
 
@@ -119,7 +118,7 @@ def test_step_of_a_batch(twin, video):
 
 
 def programs_made():
-    return twin_module.compiled_rollout._cache_size() + rollout._compiled.cache_info().misses
+    return network_calls.compiled_rollout._cache_size() + rollout._compiled.cache_info().misses
 
 
 def test_one_compilation_for_every_length(twin, video):

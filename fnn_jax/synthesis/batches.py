@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fnn_jax.common.progress import progress_bar, say_resumed
 from fnn_jax.stimuli.movie import as_levels
+from fnn_jax.synthesis import in_threads
 from fnn_jax.synthesis.problem import Problem, silent
 from fnn_jax.synthesis.result import Synthesis
 
@@ -68,9 +69,30 @@ class Runner:
         def evaluate(leaves, target, parameters):
             return problem.evaluate(leaves, parameters, target)
 
-        self._several_steps = over_targets(several_steps, 3)
+        alone = jax.device_put(problem.leaves, devices[0])
+        if in_turn and len(devices) == 1 and in_threads.worthwhile(problem, alone):
+            self._several_steps = self._steps_in_threads(in_threads.StepInThreads(problem), alone, devices[0])
+        else:
+            self._several_steps = over_targets(several_steps, 3)
         self._evaluate = over_targets(evaluate, 2)
         self._start = over_targets(lambda leaves, target: problem.start(target), 1)
+
+    def _steps_in_threads(self, step: in_threads.StepInThreads, leaves: list[jax.Array], device: jax.Device):
+        def several_steps(_, targets, progress, last):
+            found = []
+            for number, end in enumerate(last.tolist()):
+                target, own = jax.device_put(jax.tree.map(lambda a: a[number], (targets, progress)), device)  # noqa: B023
+                traces = []
+                for _ in range(REPORT_STEPS):
+                    if own.stopped or own.step >= end:
+                        traces.append(silent())
+                    else:
+                        own, trace = step(leaves, target, own)
+                        traces.append(trace)
+                found.append((own, _stacked(traces)))
+            return self._put(_stacked(found))
+
+        return several_steps
 
     def _put(self, tree: Any) -> Any:
         return jax.device_put(tree, self._targets)
@@ -170,6 +192,10 @@ class Runner:
         if folder is not None:
             folder.save_batch(number, part)
         return part
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *trees)
 
 
 def one_by_one(device: jax.Device) -> bool:

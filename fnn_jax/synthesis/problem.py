@@ -12,7 +12,7 @@ import optax
 from fnn_jax.common.tracing import traced_digest
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.interventions import described
-from fnn_jax.model.network import Inputs
+from fnn_jax.model.network import Inputs, Network, Output
 from fnn_jax.model.parameters import named_parameters, network_from_parameters, unit_axis
 from fnn_jax.synthesis.objectives import Objective, Seen
 from fnn_jax.synthesis.parameterisations import Parameterisation
@@ -101,7 +101,7 @@ class Problem:
         if remat is None:
             remat = sizes.needs_remat(config, device, self.num_frames, num_stimuli * self.num_trials)
         self.remat = remat
-        self._options = {"periphery": periphery, "features": objective.features, "precision": precision, "remat": remat}
+        self.options = {"periphery": periphery, "precision": precision, "remat": remat}
         named = named_parameters(twin.network)
         self._readout = {name: value for name, value in named.items() if unit_axis(name) is not None}
         one = {name: self._rows(name, units[0]) for name in self._readout}
@@ -135,7 +135,7 @@ class Problem:
 
     def start(self, target: Target) -> Progress:
         """Before the first step."""
-        key = self._key(target, 0)
+        key = self.key(target, 0)
         stimulus = jax.vmap(self.parameterisation.init)(jax.random.split(key, self.num_stimuli))
         parameters = {"stimulus": stimulus}
         if self.learn_behaviour:
@@ -149,10 +149,14 @@ class Problem:
 
         Without a condition: mapped over targets, that would give each of them its own copy of the weights.
         """
-        key = self._key(target, progress.step + 1)
+        key = self.key(target, progress.step + 1)
         (loss, penalty), gradient = jax.value_and_grad(self.loss, argnums=1, has_aux=True)(
             leaves, progress.parameters, target, key
         )
+        return self.moved(progress, loss, penalty, gradient)
+
+    def moved(self, progress: Progress, loss: jax.Array, penalty: jax.Array, gradient: Any) -> tuple[Progress, Trace]:
+        """After a step with this loss and gradient."""
         length = optax.tree.norm(gradient)
         is_number = jnp.isfinite(loss) & jnp.isfinite(length)
         with jax.numpy_dtype_promotion("standard"):  # optax counts steps in integers
@@ -178,20 +182,25 @@ class Problem:
 
     def loss(self, leaves, parameters, target, key):
         """The number to be minimised, and the penalty in it."""
-        shown = jax.vmap(self.parameterisation.frames)(parameters["stimulus"])
+        shown, inputs = self.shown(parameters, key)
         stream = None
         if self.sample_stream:
             stream = jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.config.num_streams)
-        seen = self.see(leaves, parameters, target, self._transformed(key, shown), stream)
-        return self._score(parameters, target, shown, seen)
+        return self.score(parameters, target, shown, self._see(leaves, target, inputs, stream))
 
     def evaluate(self, leaves, parameters, target):
         """Loss and penalty over every stream, without anything random; and the frames and responses."""
         shown = jax.vmap(self.parameterisation.frames)(parameters["stimulus"])
-        seen = self.see(leaves, parameters, target, shown)
-        return *self._score(parameters, target, shown, seen), shown, seen.responses
+        seen = self._see(leaves, target, self._inputs(parameters, shown))
+        return *self.score(parameters, target, shown, seen), shown, seen.responses
 
-    def _score(self, parameters, target, shown, seen):
+    def shown(self, parameters: Any, key: jax.Array) -> tuple[jax.Array, Inputs]:
+        """The stimuli ``[stimulus, T, H, W]``, and what the network is given of them."""
+        shown = jax.vmap(self.parameterisation.frames)(parameters["stimulus"])
+        return shown, self._inputs(parameters, self._transformed(key, shown))
+
+    def score(self, parameters: Any, target: Target, shown: jax.Array, seen: Seen) -> tuple[jax.Array, jax.Array]:
+        """Loss and penalty, of what is shown and what is seen of it."""
         unsquashed = jax.vmap(self.parameterisation.unsquashed)(parameters["stimulus"])
         penalty = jax.vmap(self.penalty)(unsquashed, shown).mean()
         losses = jax.vmap(lambda one: self.objective.loss(one, target.data))(seen)
@@ -202,12 +211,15 @@ class Problem:
             loss = loss - self.diversity * _distance(shown)
         return loss, penalty
 
-    def see(self, leaves, parameters, target, frames, stream=None) -> Seen:
-        """What the objective sees of frames ``[stimulus, T, H, W]``, ``[stimulus, T, trial, ...]``."""
+    def network(self, leaves: list[jax.Array], target: Target) -> tuple[Network, Mapping[str, Callable]]:
+        """The network that reads a target's units, and what changes it."""
         network, changes = jax.tree.unflatten(self._structure, leaves)
         for name, value in target.readout.items():
             _, part, variable = name.split(".")
             getattr(getattr(network.readout, part), variable)[...] = value
+        return network, changes
+
+    def _inputs(self, parameters, frames) -> Inputs:
         stimuli, trials = self.num_stimuli, self.num_trials
         video = jnp.repeat(jnp.moveaxis(frames, 0, 1), trials, axis=1)[..., None]
         traces = {}
@@ -216,13 +228,23 @@ class Problem:
             if self.learn_behaviour:
                 trace = jnp.broadcast_to(BEHAVIOUR_LIMIT * jnp.tanh(parameters[name])[None, None], trace.shape)
             traces[name] = trace
-        inputs = Inputs(video, **traces)
-        state = network.init_state(stimuli * trials)
-        _, output = network.rollout(state, inputs, stream=stream, interventions=changes, **self._options)
+        return Inputs(video, **traces)
+
+    def _see(self, leaves, target, inputs, stream=None) -> Seen:
+        network, changes = self.network(leaves, target)
+        state = network.init_state(self.num_stimuli * self.num_trials)
+        _, output = network.rollout(
+            state, inputs, stream=stream, interventions=changes, features=self.objective.features, **self.options
+        )
+        return self.seen(output)
+
+    def seen(self, output: Output) -> Seen:
+        """What the objective sees: arrays ``[stimulus, T, trial, ...]``, without the frames of the burn-in."""
 
         def split(array):
             array = array[self.burn_in :]
-            return jnp.moveaxis(array.reshape(len(array), stimuli, trials, *array.shape[2:]), 1, 0)
+            array = array.reshape(len(array), self.num_stimuli, self.num_trials, *array.shape[2:])
+            return jnp.moveaxis(array, 1, 0)
 
         features = {name: split(array) for name, array in output.features.items()}
         return Seen(split(output.responses), split(output.readout), features)
@@ -233,7 +255,8 @@ class Problem:
             frames = jax.vmap(transform)(keys, frames)
         return frames
 
-    def _key(self, target: Target, step: Any) -> jax.Array:
+    def key(self, target: Target, step: Any) -> jax.Array:
+        """From which everything random of a step is drawn."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), target.number), step)
 
     def digest(self) -> str:

@@ -26,7 +26,9 @@ def check_output(output: Any) -> str:
     return one_of("output", output, OUTPUTS)
 
 
-def gather(twin: "NetworkCalls", checked: CheckedInputs, options: Options, progress: bool | None, output: str) -> list[Any]:
+def gather(
+    twin: "NetworkCalls", checked: CheckedInputs, options: Options, progress: bool | None, output: str
+) -> list[Any]:
     """What ``arrays_of`` lists, of all frames."""
     if check_output(output) == "numpy":
         return collect(twin, checked, options, progress)
