@@ -27,6 +27,7 @@ class OurStep:
         import optax
 
         from fnn_jax import synthesis
+        from fnn_jax.synthesis import in_threads
         from fnn_jax.synthesis.problem import Problem
 
         behaviour = (np.zeros((frames, 1, 2), np.float32),) * 2
@@ -58,7 +59,10 @@ class OurStep:
             self._leaves = jax.device_put(self._leaves, problem.shardings(mesh))
             everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             self._target, self._start = jax.device_put((self._target, self._start), everywhere)
-        self._advance = jax.jit(problem.advance)
+            self._advance = jax.jit(problem.advance)
+        else:
+            as_threads = in_threads.worthwhile(problem, self._leaves)
+            self._advance = in_threads.StepInThreads(problem) if as_threads else jax.jit(problem.advance)
         self.raw = np.asarray(self._start.parameters["stimulus"]["raw"][0])
 
     def __call__(self):

@@ -5,7 +5,6 @@ Loss, gradient and update of both, from the same weights and windows. Random dra
 are compared before, without them. With features kept, a step begins at outputs of the core that were computed before.
 """
 
-import os
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ import numpy as np
 from machine import HERE
 from memory import peak_gb
 from options import parse
-from sides import Ours, Released, has_released
+from sides import Ours, Released, cpu_devices, has_released
 from table import Results
 from turns import compare, in_turns, short, spread
 
@@ -29,9 +28,9 @@ def windows(frames, units):
 
 
 class OurStep:
-    """Updates by ``fnn_jax``; ``kept``: of the readout alone, from kept features."""
+    """Updates by ``fnn_jax``; ``kept``: of the readout alone, from kept features; windows shared out over devices."""
 
-    def __init__(self, twin, batch, kept=False, precision="float32"):
+    def __init__(self, twin, batch, kept=False, precision="float32", devices=1):
         import jax
 
         from fnn_jax.training import Recipe
@@ -43,7 +42,7 @@ class OurStep:
         options = {"train": ("readout",)} if kept else {}
         options |= {"window_frames": len(video), "batch_size": BATCH, "burn_in": burn_in}
         recipe = Recipe(**options, learning_rate=RATE, precision=precision)
-        self._steps = Steps({"twin": twin.network}, recipe, jax.devices())
+        self._steps = Steps({"twin": twin.network}, recipe, jax.devices()[:devices])
         self._weights, self._number = self._steps.start(), 0
         made = Batch(video, eye, behaviour, responses)
         if kept:
@@ -113,26 +112,10 @@ def alone(side, units, frames):
     print(peak_gb())
 
 
-def on_devices(count, units, frames, repeats):
-    """Seconds of each step on so many devices of a CPU, in a process of its own."""
-    code = f"import training; training.alone_in_time({units}, {frames}, {repeats})"
-    flags = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, env=flags)
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return [float(word) for word in done.stdout.splitlines()[-1].split()]
-
-
-def alone_in_time(units, frames, repeats):
-    step = sides(units, frames, alone=True)
-    step["fnn_jax"]()
-    print(*in_turns(step, repeats)["fnn_jax"])
-
-
 def main():
     quick = {"units": 60, "frames": [4]}
     options = parse(__doc__, quick, units=8509, frames=[30, 100], repeats=3)
-    units = options.units
+    units, devices = options.units, cpu_devices()
     results = Results(__doc__, options)
     for frames in options.frames:
         large = frames > MOST_RELEASED
@@ -144,17 +127,13 @@ def main():
         compare(results, name, made, BATCH * frames, options.repeats, tolerance=1)  # of different random draws
         for side, seconds in results.table["rows"][-1]["raw"]["seconds"].items():
             results.note(f"{side}, {frames} frames: {short(3600 / np.median(seconds))} steps an hour.")
+        if devices > 1 and not large:
+            made["fnn_jax"] = OurStep(Ours(units).twin, windows(frames, units), devices=devices)
+            shared = f"{name}, shared out over {devices} devices of the CPU"
+            compare(results, shared, made, BATCH * frames, options.repeats, tolerance=1)
         for side in made:
             gb = peak_of(side, units, frames)
             results.add(f"memory of a step of {frames} frames, {side}", {f"{side}, GB": f"{gb:.2f}"}, peak_gb=gb)
-    if results.table["machine"]["platform"] == "cpu":
-        frames = options.frames[0]
-        for count in (1, 2):
-            seconds = on_devices(count, units, frames, options.repeats)
-            name = f"step of {frames} frames, devices of the CPU: {count}"
-            results.add(
-                name, {"fnn_jax, ms a frame": spread(s / frames / BATCH * 1e3 for s in seconds)}, seconds=seconds
-            )
     kept = {"kept": OurStep(Ours(units).twin, windows(options.frames[-1], units), kept=True)}
     kept["kept"]()
     seconds = in_turns(kept, options.repeats)["kept"]
