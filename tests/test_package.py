@@ -151,6 +151,34 @@ def test_the_map_of_the_architecture_is_that_of_the_code():
     assert [set(re.findall(r"`(\w+)`", row)) & set.union(*layers) for row in rows] == layers
 
 
+def imported_folders(tree):
+    """Folders of the package that a module imports, also inside functions; not for annotations alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body.clear()
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("fnn_jax.")}
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code():
+    """Each arrow is an import, and each import between folders has an arrow, or a chain of them."""
+    apart = {"__init__", "cli", "common", "convert", "version"}
+    edges = set()
+    for path in PACKAGE.rglob("*.py"):
+        folder = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        edges |= {(folder, other) for other in imported_folders(ast.parse(path.read_text())) - apart - {folder}}
+    edges = {(one, other) for one, other in edges if one not in apart and (PACKAGE / other).is_dir()}
+    picture = (ROOT / "docs" / "figures" / "wings.svg").read_text()
+    arrows = set(re.findall(r'<path id="(\w+)-(\w+)"', picture))
+    assert len(arrows) > 20 and not arrows - edges
+    reached = set(arrows)
+    while more := {(one, end) for one, middle in reached for start, end in arrows if start == middle} - reached:
+        reached |= more
+    assert not edges - reached
+    assert all(f">{folder}</text>" in picture for edge in edges for folder in edge)
+
+
 def test_the_oldest_versions_are_the_lower_bounds():
     """That the tests pass with these is what the bounds promise."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
