@@ -144,3 +144,20 @@ def test_results_of_earlier_versions_are_told(whole, screen, videos, tmp_path):
     (out / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(ScreenError, match="a screen of the format 1, expected 2; it is kept"):
         open_screen(out)
+
+
+def test_consolidated_metadata_are_those_of_the_arrays(whole, screen, videos, tmp_path):
+    """Or they are written anew; what was not finished has none."""
+    out = tmp_path / "out.zarr"
+    shutil.copytree(whole, out)
+    metadata = json.loads((out / "zarr.json").read_text())
+    metadata["consolidated_metadata"]["metadata"]["responses"]["shape"][0] += 1
+    (out / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(ScreenError, match="the metadata in zarr.json are not those of the arrays"):
+        open_screen(out)
+    with pytest.warns(UserWarning, match="Its metadata were mended"):
+        same(screen(videos, out), open_screen(whole))
+    assert (out / "zarr.json").read_bytes() == (whole / "zarr.json").read_bytes()
+    generated = screen((videos[name] for name in list(videos)[:2]), tmp_path / "generated.zarr")
+    assert len(generated.stimulus) == 2
+    assert "consolidated" not in (tmp_path / "generated.zarr" / "zarr.json").read_text()

@@ -78,7 +78,7 @@ def test_on_disk_as_in_memory(folder, screen, twin, videos, undisturbed):
     for name in ("frames", "done", "error", "stimulus", "scan", "readout_id"):
         np.testing.assert_array_equal(dataset[name], in_memory[name], err_msg=name)
     assert dataset.attrs["settings"]["reduce"] == "mean" and twin.fingerprint() in str(dataset.attrs["settings"])
-    plain = xarray.open_zarr(folder / "undisturbed.zarr", consolidated=False)
+    plain = xarray.open_zarr(folder / "undisturbed.zarr")  # without a warning
     assert plain.responses.dims == ("stimulus", "unit") and "meaning" in plain.responses.attrs
     assert [path.name for path in folder.glob(".*")] == []  # locks are cleared away
 

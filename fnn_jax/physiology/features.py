@@ -11,6 +11,7 @@ import xarray
 
 from fnn_jax.common.files import whole_directory
 from fnn_jax.common.progress import SHORT_FRAMES, checked_progress, progress_bar
+from fnn_jax.screen.consolidation import consolidate
 from fnn_jax.stimuli.movie import Movie
 from fnn_jax.twin.twin import Twin
 
@@ -91,7 +92,7 @@ def record_features(
         raise ValueError(f"out is {str(out)!r}; expected a name that ends in .zarr.")
     with whole_directory(path) as folder:
         _write(folder, names, chunks(), len(frames), chosen)
-    return xarray.open_zarr(path, consolidated=False, chunks=None)  # the same where dask is installed
+    return xarray.open_zarr(path, chunks=None)  # the same where dask is installed
 
 
 def _key(name: str) -> str:
@@ -173,3 +174,4 @@ def _write(folder: Path, names: Sequence[str], chunks: Any, frames: int, chosen:
                     dimension_names=chosen.dimensions(name),
                 )
             arrays[name][part] = value
+    consolidate(folder, map(_key, arrays))

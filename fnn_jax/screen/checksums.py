@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn_jax.common.files import json_digest
+from fnn_jax.screen import consolidation
 from fnn_jax.screen.results import DONE, FAILED, RESPONSES, WAITING, ScreenError
 
 FORMAT = 2
@@ -130,7 +131,7 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
         if not whole:
             raise ScreenError(damaged(path, f"{name}/zarr.json differs from its SHA-256"))
     try:
-        group = zarr.open_group(path, mode="r")
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
         shapes = {name: group[name].shape for name in attributes["arrays"]}
     except Exception as error:  # zarr raises many kinds
         raise ScreenError(damaged(path, f"{type(error).__name__}: {error}")) from error
@@ -149,6 +150,9 @@ def check_metadata(path: Path) -> tuple[Any, dict[str, Any]]:
         for axis, size in zip(group[name].metadata.dimension_names, shapes[name], strict=True):
             if lengths.setdefault(axis, size) != size:
                 raise ScreenError(damaged(path, f"its arrays have {lengths[axis]} and {size} entries along {axis}"))
+    together = json.loads((path / "zarr.json").read_text()).get(consolidation.KEY)
+    if together is not None and together != consolidation.consolidated(path, attributes["arrays"]):
+        raise ScreenError(damaged(path, "the metadata in zarr.json are not those of the arrays"))
     return group, attributes
 
 

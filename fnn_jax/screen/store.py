@@ -14,7 +14,8 @@
 A block of stimuli is written first, then marked as done; every file is written whole or not at all. So a process that
 is killed leaves blocks that are done and blocks that are not. Blocks are claimed by locks of the operating system,
 which a process loses when it dies. What is damaged later differs from its checksum: ``open_screen`` refuses it, and the
-screen, called again, computes it again.
+screen, called again, computes it again. When all is done, the metadata of the arrays are written into the group's
+file, too, where other programs look for them first; here each array's own are read.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ import pandas as pd
 
 from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing
 from fnn_jax.screen import checksums
+from fnn_jax.screen.consolidation import consolidate
 from fnn_jax.screen.creation import create_screen
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns, with_twins
@@ -78,7 +80,7 @@ class ScreenStore:
                 if not checksums.is_begun(self.path):
                     raise
         self._check(settings, ids, units, lambda path: create_screen(path, settings, record, layout, units, ids))
-        self._group = zarr.open_group(self.path, mode="r+")
+        self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         self._attributes = dict(self._group.attrs)
         self._identity = json_digest(self._attributes["settings"])
         self._kept = checksums.kept_arrays(self._attributes)
@@ -135,7 +137,7 @@ class ScreenStore:
         """Write a table again where it is not what it is known to be."""
         import zarr
 
-        group = zarr.open_group(self.path, mode="r+")
+        group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         with contextlib.suppress(Exception):  # zarr and its codecs raise many kinds
             if np.array_equal(group[name][:], values) or (
                 values.dtype.kind == "f" and np.array_equal(group[name][:], values, equal_nan=True)
@@ -297,18 +299,22 @@ class ScreenStore:
             return
         self._locks.mkdir(exist_ok=True)
         with filelock.FileLock(self._locks / "shape.lock"):
-            group = zarr.open_group(self.path, mode="r+")
+            group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             if is_small(group):
                 shapes = {name: needed(group, name) for name in self._kept}
                 for name in checksums.OF_STIMULUS:
                     group[name].resize((shapes[self._kept[0]][0], *group[name].shape[1:]))
                 for name, shape in shapes.items():
                     group[name].resize(shape)
-            self._group = zarr.open_group(self.path, mode="r+")
+            self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
     def dataset(self):
         """The results as an ``xarray.Dataset``, read when they are used."""
         if (self.done() == DONE).all():
+            # Of a generator more may come, and the arrays may grow.
+            if self._attributes["count"] is not None:
+                with contextlib.suppress(OSError):  # results are good without, and may lie where nobody may write
+                    consolidate(self.path, self._attributes["arrays"])
             shutil.rmtree(self._locks, ignore_errors=True)
             for partial in self.path.rglob("*.partial"):  # of processes that were killed
                 partial.unlink(missing_ok=True)
