@@ -22,6 +22,7 @@ from fnn_jax.common.figures import (
     style,
 )
 from fnn_jax.common.files import whole_file
+from fnn_jax.common.progress import terminal_or_lines
 from fnn_jax.common.rate import HZ
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.parameters import parameter_arrays
@@ -70,7 +71,7 @@ def run_demo(
     responses = {}
     for name, video in videos.items():
         print(f"Predicting {len(video)} frames: {name}")
-        responses[name] = twin.predict(video, progress=True)
+        responses[name] = twin.predict(video, progress=terminal_or_lines())
     with whole_file(output / "responses.npz") as path:
         arrays = {name.replace(", ", "_"): array for name, array in responses.items()}
         np.savez_compressed(path, **arrays, unit_table_rows=ids.index.to_numpy(), label=twin.label)  # type: ignore[arg-type]
