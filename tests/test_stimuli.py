@@ -1,6 +1,7 @@
 """Stimuli are what they say: frequencies, directions, sizes, times; and what cannot be shown is refused."""
 
 import hashlib
+import json
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from disturbed import disturb
 from fnn_jax import NetworkConfig, Twin, stimuli
 from fnn_jax.demo import random_network
 from fnn_jax.stimuli import Display, Movie
+from fnn_jax.stimuli.display import SphericalDisplay
 from fnn_jax.videos import read_video
 
 PIXELS = Display.in_pixels(64, 64)
@@ -117,6 +119,20 @@ def test_spherical_gratings_have_their_frequency_everywhere():
     np.testing.assert_allclose(
         np.diff(along[72, middle]) / np.diff(MONITOR.along(0)[72, middle]), np.cos(np.deg2rad(30)), rtol=0.001
     )
+
+
+def test_displays_are_made_again_from_their_records():
+    row, column = np.mgrid[:7, :12, :1][:2]
+    turned = np.array([-0.6, 0.4, 0.8]) + row * np.array([0.02, -0.1, 0.01]) + column * np.array([0.1, 0.01, 0.02])
+    for display in (Display.of().in_blocks(8), SphericalDisplay(turned), Display.flat().in_blocks(16)):
+        again = Display.of_record(json.loads(json.dumps(display.record())))
+        assert type(again) is type(display) and repr(again) == repr(display)
+        for ours, theirs in zip(again.positions(2, 5), display.positions(2, 5), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        np.testing.assert_allclose(again.along(30, (5, 4)), display.along(30, (5, 4)), rtol=1e-9, atol=1e-9)
+    for wrong in (None, {}, {"geometry": "round"}, {**display.record(), "corner": [1]}):
+        with pytest.raises(ValueError, match=r"expected what Display.record\(\) returned"):
+            Display.of_record(wrong)
 
 
 def test_displays():

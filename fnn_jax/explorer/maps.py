@@ -16,7 +16,8 @@ from fnn_jax.explorer.selection import Brush, box
 from fnn_jax.explorer.state import State
 from fnn_jax.explorer.views import MONITOR, Colors, View, limits_of
 
-SHAPE = (360, 400)  # rows and columns of the image
+SHAPE = (360, 400)  # rows and columns of the image, until the browser says how much room it has
+MOST_COLUMNS = 1200
 STEPS = 256  # of a colour scale
 
 
@@ -46,6 +47,8 @@ class UnitMap:
         )
         self.figure.toolbar.logo = None
         self.figure.grid.visible = False
+        self._shape = SHAPE
+        self._room: dict[str, int] = {}
         self._source = ColumnDataSource({"image": [np.zeros(SHAPE, np.uint32)]})
         self.figure.image_rgba("image", x=left, y=low, dw=right - left, dh=high - low, source=self._source)
         if view.edges:
@@ -54,18 +57,29 @@ class UnitMap:
         self._bar = ColorBar(color_mapper=self._mapper, width=10, title="")
         self.figure.add_layout(self._bar, "right")
         self.figure.on_event(SelectionGeometry, self._drawn)
+        self.figure.on_change("inner_height", self._sized)
+        self.figure.on_change("inner_width", self._sized)
         self.figure.on_event(Reset, lambda event: self._brushed(None))
         self.draw(state.chosen())
 
     def draw(self, chosen: np.ndarray) -> None:
         """Show which units are chosen, in the colours of the state."""
         colors = self._state.colors()
-        image = raster(self._x, self._y, colors, chosen, self._limits, SHAPE)
-        self._source.data = {"image": [image.view(np.uint32).reshape(SHAPE)]}
+        image = raster(self._x, self._y, colors, chosen, self._limits, self._shape)
+        self._source.data = {"image": [image.view(np.uint32).reshape(self._shape)]}
         if self._color != self._state.color:  # a palette takes longer than the image
             self._color, (low, high) = self._state.color, colors.limits
             self._bar.visible = not colors.kinds
             self._mapper.update(palette=_palette(colors), low=low, high=high)
+
+    def _sized(self, name: str, before: Any, now: Any) -> None:
+        """An image of the browser's pixels, in which dots are round."""
+        self._room[name] = now
+        height, width = (self._room.get(each, 0) for each in ("inner_height", "inner_width"))  # one after the other
+        shape = (height, min(width, MOST_COLUMNS))
+        if height and width and shape != self._shape:
+            self._shape = shape
+            self.draw(self._state.chosen())
 
     def _drawn(self, event: Any) -> None:
         shape, x, y = event.geometry, self._view.x, self._view.y

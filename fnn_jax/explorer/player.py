@@ -8,6 +8,7 @@ import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
 from bokeh.models.annotations.geometry import Span
+from bokeh.models.annotations.labels import Title
 from bokeh.models.annotations.legends import ColorBar
 from bokeh.plotting import figure
 from matplotlib import colormaps
@@ -181,7 +182,7 @@ class PlayerPane:
             picture.aspect_ratio = images.shape[2] / images.shape[1]
         colors, (low, high) = color_scale(inner)
         self._mapper.update(palette=[to_hex(color) for color in colormaps[colors](range(256))], low=low, high=high)
-        self._pictures[-1].title.text = played.inner_label
+        self._inner_title.text = played.inner_label
         self._inner_pane.visible = self._map_file.visible = played.inner is not None
         time = (np.arange(len(played.responses)) / HZ).tolist()
         count = len(played.names)
@@ -221,7 +222,8 @@ class PlayerPane:
             picture.axis.visible = picture.grid.visible = False
             picture.image("image", x=0, y=0, dw=1, dh=1, source=source, color_mapper=mapper)  # type: ignore[call-arg]
             self._pictures.append(picture)
-        self._pictures[-1].title.text_font_size = "11px"
+        self._inner_title = Title(text_font_size="11px")
+        self._pictures[-1].title = self._inner_title
         self._pictures[-1].add_layout(ColorBar(color_mapper=self._mapper, width=10, title=""), "right")
         self._lines = ColumnDataSource({"x": [], "y": [], "color": [], "name": []})
         self._traces = figure(

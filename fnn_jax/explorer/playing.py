@@ -121,7 +121,7 @@ class Played(NamedTuple):
     def inner_file(self) -> bytes:
         """The inner map as ``.npy``."""
         file = io.BytesIO()
-        np.save(file, self.inner)
+        np.save(file, np.asarray(self.inner))
         return file.getvalue()
 
 

@@ -77,7 +77,8 @@ class Display:
             ValueError: it describes none.
         """
         try:
-            return {"spherical": SphericalDisplay, "flat": FlatDisplay}[record["geometry"]]._of(record)
+            kinds: dict[str, Any] = {"spherical": SphericalDisplay, "flat": FlatDisplay}
+            return kinds[record["geometry"]]._of(record)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"record is {shown(record)}; expected what Display.record() returned.") from error
 
@@ -241,8 +242,9 @@ class FlatDisplay(Display):
 
     @classmethod
     def _of(cls, record: dict[str, Any]) -> "FlatDisplay":
-        sizes = (integer(name, record[name]) for name in ("height", "width"))
-        return cls(*sizes, str(record["unit"]), float(record["unit_per_pixel"]), tuple(map(float, record["corner"])))
+        height, width = integer("height", record["height"]), integer("width", record["width"])
+        left, top = map(float, record["corner"])
+        return cls(height, width, str(record["unit"]), float(record["unit_per_pixel"]), (left, top))
 
     @property
     def unit_per_pixel(self) -> float:
