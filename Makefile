@@ -46,7 +46,7 @@ gpu: $(VENV)/test.installed
 	$(VENV)/bin/python benchmarks/run.py --device
 
 docs: $(VENV)/test.installed
-	$(RUN) sphinx --fail-on-warning --keep-going --quiet -c docs . site
+	$(QUICKLY) $(RUN) sphinx --fail-on-warning --keep-going --quiet -c docs . site
 
 wheel: $(VENV)/test.installed
 	$(RUN) build --no-isolation

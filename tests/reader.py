@@ -24,11 +24,16 @@ def thin(num_units):
     )
 
 
-def furnish(folder, config):
-    """Random weights of six units, called scan 8-5, in the folder ``weights`` and in the folder ``cache``."""
+def furnish(folder, config, gain=1):
+    """Random weights of six units, called scan 8-5, in the folder ``weights`` and in the folder ``cache``.
+
+    ``gain``: of the readout; a large one, and responses depend on the stimulus so much that figures show it.
+    """
+    network = random_network(config)
+    network.readout.feature.weight[...] *= gain
     key = {"session": 8, "scan_idx": 5, "unit_id": np.arange(6)}
     units = pd.DataFrame(key | {"animal_id": 17797}, index=pd.RangeIndex(6, name="readout_id"))
-    save_network(folder / "weights", random_network(config), scan="8-5", units=units)
+    save_network(folder / "weights", network, scan="8-5", units=units)
     store = folder / "cache" / "weights" / "default"
     shutil.copytree(folder / "weights", store)
     units[[*key]].reset_index().to_csv(store / "units.csv", index=False)

@@ -3,7 +3,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const set = (selector, name, value) =>
     document.querySelectorAll(selector).forEach((element) => element.setAttribute(name, value));
   set(".caption[role=heading]", "aria-level", "2");
-  set("pre, .table-wrapper", "tabindex", "0"); // what is wider than the page is scrolled by the arrow keys
+  set("pre, .table-wrapper, .cell_output", "tabindex", "0"); // what is wider than the page is scrolled by the arrow keys
   set(".sidebar-drawer", "aria-label", "All pages");
   set(".toc-drawer", "aria-label", "On this page");
 });
