@@ -32,3 +32,12 @@ def consolidate(path: Path, names: Iterable[str]) -> None:
     if new != group:
         with whole_file(file) as temporary:
             temporary.write_text(json.dumps(new, indent=2))
+
+
+def forget(path: Path) -> None:
+    """Take them away, before the arrays change their shapes."""
+    file = path / "zarr.json"
+    group = json.loads(file.read_text())
+    if group.pop(KEY, None) is not None:
+        with whole_file(file) as temporary:
+            temporary.write_text(json.dumps(group, indent=2))

@@ -32,8 +32,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing
-from fnn_jax.screen import checksums
-from fnn_jax.screen.consolidation import consolidate
+from fnn_jax.screen import checksums, consolidation
 from fnn_jax.screen.creation import create_screen
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns, with_twins
@@ -297,10 +296,10 @@ class ScreenStore:
 
         if not is_small(self._group):
             return
-        self._locks.mkdir(exist_ok=True)
-        with filelock.FileLock(self._locks / "shape.lock"):
+        with self._shapes():
             group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             if is_small(group):
+                consolidation.forget(self.path)
                 shapes = {name: needed(group, name) for name in self._kept}
                 for name in checksums.OF_STIMULUS:
                     group[name].resize((shapes[self._kept[0]][0], *group[name].shape[1:]))
@@ -308,13 +307,17 @@ class ScreenStore:
                     group[name].resize(shape)
             self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
+    def _shapes(self) -> filelock.FileLock:
+        """The shapes of the arrays, for this process alone."""
+        self._locks.mkdir(exist_ok=True)
+        return filelock.FileLock(self._locks / "shape.lock")
+
     def dataset(self):
         """The results as an ``xarray.Dataset``, read when they are used."""
         if (self.done() == DONE).all():
-            # Of a generator more may come, and the arrays may grow.
-            if self._attributes["count"] is not None:
-                with contextlib.suppress(OSError):  # results are good without, and may lie where nobody may write
-                    consolidate(self.path, self._attributes["arrays"])
+            with contextlib.suppress(OSError):  # results are good without, and may lie where nobody may write
+                with self._shapes():
+                    consolidation.consolidate(self.path, self._attributes["arrays"])
             shutil.rmtree(self._locks, ignore_errors=True)
             for partial in self.path.rglob("*.partial"):  # of processes that were killed
                 partial.unlink(missing_ok=True)
