@@ -196,6 +196,8 @@ def test_play(twin, browser, tmp_path):
         page, elsewhere = opened(browser, address)
         page.get_by_text("Play a stimulus").click()
         page.get_by_label("Stimulus", exact=True).select_option("moving bar")
+        page.get_by_label("Inner map", exact=True).select_option("core")
+        page.wait_for_selector("text=Channels of the map")
         page.get_by_text("Compute and play").click()
         page.wait_for_selector("text=/^[0-9]+ frames, /", timeout=3 * LONGEST_MS)
         page.wait_for_timeout(500)

@@ -207,10 +207,11 @@ class PlayerPane:
         self._pictures = []
         grays = LinearColorMapper(palette=GRAYS, low=0, high=255)
         self._mapper = LinearColorMapper(palette=GRAYS)
+        self._inner_title = Title(text="inner map", text_font_size="11px")
         mappers = {"monitor": grays, "retinal image": grays, "inner map": self._mapper}
         for (title, mapper), source in zip(mappers.items(), self._sources, strict=True):
             picture = figure(
-                title=title,
+                title=self._inner_title if mapper is self._mapper else title,
                 x_range=Range1d(start=0, end=1),
                 y_range=Range1d(start=0, end=1),
                 tools="",
@@ -222,8 +223,6 @@ class PlayerPane:
             picture.axis.visible = picture.grid.visible = False
             picture.image("image", x=0, y=0, dw=1, dh=1, source=source, color_mapper=mapper)  # type: ignore[call-arg]
             self._pictures.append(picture)
-        self._inner_title = Title(text_font_size="11px")
-        self._pictures[-1].title = self._inner_title
         self._pictures[-1].add_layout(ColorBar(color_mapper=self._mapper, width=10, title=""), "right")
         self._lines = ColumnDataSource({"x": [], "y": [], "color": [], "name": []})
         self._traces = figure(
