@@ -64,11 +64,11 @@ def gradient(config, precision, frames, videos, remat=True):
     def run(network, state, inputs):
         def total(stimulus):
             _, output = network.rollout(
-                state, inputs._replace(stimulus=stimulus), precision=precision, chunk_frames=frames, remat=remat
+                state, inputs._replace(stimuli=stimulus), precision=precision, chunk_frames=frames, remat=remat
             )
             return output.responses[..., 0].sum()
 
-        return jax.grad(total)(inputs.stimulus)
+        return jax.grad(total)(inputs.stimuli)
 
     arguments = (folded(config), *seen(config, frames, videos, jnp.float32))
     return Program(run, arguments, (None, 0, 1), frames * videos)

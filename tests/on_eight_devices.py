@@ -110,14 +110,14 @@ def test_gradients(network):
 
     def loss(network, pixels, inputs):
         with formulated("gpu"):
-            _, output = network.rollout(network.init_state(VIDEOS), inputs._replace(stimulus=pixels))
+            _, output = network.rollout(network.init_state(VIDEOS), inputs._replace(stimuli=pixels))
         return network.loss(output.readout, np.ones(output.readout.shape, np.float32)).sum()
 
     on_both = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    expected = on_both(network, as_pixels(inputs.stimulus), inputs)
+    expected = on_both(network, as_pixels(inputs.stimuli), inputs)
     for shape, names in (((8,), ("videos",)), ((2, 2, 2), AXES)):
         placed, videos = on(jax.make_mesh(shape, names), network, inputs)
-        arguments = placed, as_pixels(videos.stimulus), videos
+        arguments = placed, as_pixels(videos.stimuli), videos
         program = on_both.lower(*arguments).compile()
         assert_same(program(*arguments), expected, 1e-3)
         if names == ("videos",):

@@ -65,7 +65,7 @@ def test_dropout_masks_every_stage_that_has_it(training):
 def test_gradients_reach_pixels_and_every_parameter(training):
     """Those of the units' own loss and of the penalty on the core."""
     inputs = make_inputs(3, 1)
-    inputs = inputs._replace(stimulus=as_pixels(inputs.stimulus))
+    inputs = inputs._replace(stimuli=as_pixels(inputs.stimuli))
 
     def loss(network, inputs):
         state = network.init_state(1, jax.random.key(2))

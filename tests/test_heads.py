@@ -52,7 +52,7 @@ def test_weights_follow_from_the_seed():
 
 
 def test_a_random_twin_says_so(tmp_path):
-    twin = Twin.random(small(4), units=3)
+    twin = Twin.random(small(4), num_units=3)
     assert repr(twin) == "Twin(random: 3 units, 2 streams, RANDOM weights, not trained on any brain)"
     twin.save(tmp_path / "twin")
     assert repr(Twin.load(tmp_path / "twin")) == repr(twin)

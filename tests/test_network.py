@@ -147,13 +147,13 @@ def test_formulations_give_the_same(network, stream):
             with formulated(name):
                 state, output = network.rollout(
                     network.init_state(BATCH, noise),
-                    inputs._replace(stimulus=pixels),
+                    inputs._replace(stimuli=pixels),
                     features=network.feature_names,
                     stream=stream,
                 )
             return output.responses.sum(), (state._replace(noise=None), output)
 
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(network, as_pixels(inputs.stimulus))
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(network, as_pixels(inputs.stimuli))
 
     plain = run("plain")
     for name in ("cpu", "gpu", "tpu"):
@@ -189,12 +189,12 @@ def test_the_compiler_takes_the_formulation_of_its_platform(network, monkeypatch
 def test_derivatives_in_forward_mode(network):
     """Pushed forward, the derivative along a direction is what the gradient gives; second derivatives exist, too."""
     inputs = frames_of(make_inputs(), 0, 2)
-    pixels = as_pixels(inputs.stimulus)
+    pixels = as_pixels(inputs.stimuli)
     direction = np.random.default_rng(0).standard_normal(pixels.shape).astype(np.float32)
 
     def loss(pixels, derivatives="forward"):
         state = network.init_state(BATCH)
-        return network.rollout(state, inputs._replace(stimulus=pixels), derivatives=derivatives)[1].responses.sum()
+        return network.rollout(state, inputs._replace(stimuli=pixels), derivatives=derivatives)[1].responses.sum()
 
     _, forward = jax.jit(lambda x, v: jax.jvp(loss, (x,), (v,)))(pixels, direction)
     gradient = jax.jit(jax.grad(lambda pixels: loss(pixels, "reverse")))(pixels)
@@ -246,7 +246,7 @@ def test_periphery(network):
     """Dark and extended differ just where the monitor ends; unknown names are refused."""
     inputs = make_inputs(2, 1)
     dark, extend = (
-        np.asarray(network.perspective(inputs.stimulus[:, 0], inputs.eye[:, 0], None, name))
+        np.asarray(network.perspective(inputs.stimuli[:, 0], inputs.perspectives[:, 0], None, name))
         for name in ("dark", "extend")
     )
     black = dark.min()  # the response to no light
@@ -344,7 +344,7 @@ def test_gradients_against_finite_differences(network):
     with jax.enable_x64(True):
         network = jax.tree.map(lambda a: a.astype(np.float64), network)
         inputs = make_inputs(3, 2)
-        traces = [a.astype(jnp.float64) for a in (inputs.eye, inputs.behaviour)]
+        traces = [a.astype(jnp.float64) for a in (inputs.perspectives, inputs.modulations)]
         state = network.init_state(2, jax.random.key(0))
 
         @jax.jit
@@ -352,7 +352,7 @@ def test_gradients_against_finite_differences(network):
             _, output = network.rollout(state, Inputs(pixels, *traces))
             return jnp.sum(jnp.sin(3 * output.readout))
 
-        arguments = network, 0.1 + 0.8 * inputs.stimulus.astype(jnp.float64) / 255
+        arguments = network, 0.1 + 0.8 * inputs.stimuli.astype(jnp.float64) / 255
         gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))(*arguments)
         random, epsilon, checked = np.random.default_rng(0), 1e-7, 0
         paths = jax.tree_util.tree_flatten_with_path(arguments)[0]
@@ -377,10 +377,10 @@ def test_gradients_against_finite_differences(network):
 @pytest.mark.slow
 def test_gradients_reach_pixels_of_every_frame_that_can_matter(network):
     inputs = make_inputs(5, 1)
-    pixels = as_pixels(inputs.stimulus)
+    pixels = as_pixels(inputs.stimuli)
 
     def last(pixels):
-        return network.rollout(network.init_state(1), inputs._replace(stimulus=pixels))[1].responses[3].sum()
+        return network.rollout(network.init_state(1), inputs._replace(stimuli=pixels))[1].responses[3].sum()
 
     gradient = np.abs(jax.jit(jax.grad(last))(pixels)).max((1, 2, 3, 4))
     assert (gradient[:4] > 0).all() and gradient[4] == 0  # nothing comes from the future
@@ -409,10 +409,10 @@ def test_everything_runs_in_full_precision(network):
     inputs = make_inputs(2, 1)
 
     def loss(network, pixels):
-        _, output = network.rollout(network.init_state(1), inputs._replace(stimulus=pixels))
+        _, output = network.rollout(network.init_state(1), inputs._replace(stimuli=pixels))
         return output.responses.sum()
 
-    pixels, eye = as_pixels(inputs.stimulus), inputs.eye[:, 0]
+    pixels, eye = as_pixels(inputs.stimuli), inputs.perspectives[:, 0]
     programs = [
         jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(network, pixels),
         jax.make_jaxpr(lambda p: p.inverse(jnp.ones((2, 16, 24, 1)), eye))(network.perspective),

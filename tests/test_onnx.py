@@ -50,7 +50,7 @@ def run(path, video, eye, behaviour, chunk=None):
     state, responses = initial_state(session, video.shape[1]), []
     for start in range(0, len(video), chunk or 1):
         now = start if chunk is None else slice(start, start + chunk)
-        frame = {"frame" if chunk is None else "frames": video[now], "eye": eye[now], "behaviour": behaviour[now]}
+        frame = {"stimuli": video[now], "perspectives": eye[now], "modulations": behaviour[now]}
         results = dict(zip(names, session.run(None, frame | state), strict=True))
         responses.append(results.pop("responses"))
         state = {name.removeprefix("new."): array for name, array in results.items()}
@@ -83,7 +83,7 @@ def test_predicts_as_the_twin_does(name, tmp_path):
     expected = twin.predict(*inputs)
     assert expected.std() > 0.05
     for chunk in (None, CHUNK):
-        path = twin.export_onnx(tmp_path / f"{chunk}.onnx", frames=chunk)
+        path = twin.export_onnx(tmp_path / f"{chunk}.onnx", num_frames=chunk)
         onnx.checker.check_model(str(path), full_check=True)
         graph = onnx.load(path).graph
         assert {node.op_type for node in graph.node} <= OPERATORS
@@ -111,7 +111,7 @@ def test_periphery_stream_and_units(twin, inputs, tmp_path):
     np.testing.assert_allclose(run(path, *inputs), expected, rtol=1e-5)
     assert np.abs(expected - twin.predict(*inputs, stream=0)[..., [5, 2]]).max() > 1e-3
     found = about(path)
-    assert (found["periphery"], found["stream"], found["frames"]) == ("extend", 1, None)
+    assert (found["periphery"], found["stream"], found["num_frames"]) == ("extend", 1, None)
     assert found["unit_ids"] == {"readout_id": [5, 2]} and found["num_units"] == 2
     assert found["fingerprint"] == twin.fingerprint()
 
@@ -145,10 +145,10 @@ def test_what_a_model_says_of_itself(twin, model, tmp_path):
     assert sum(array.size for array in state.values()) == sizes
 
     units = twin.units.assign(unit_id=np.arange(7) + 100)
-    path = Twin(twin.network, units, name="8-5").export_onnx(tmp_path / "a.onnx", units=[1], frames=2)
+    path = Twin(twin.network, units, name="8-5").export_onnx(tmp_path / "a.onnx", units=[1], num_frames=2)
     found = about(path)
     assert found["unit_ids"] == {"readout_id": [1], "unit_id": [101]} and found["name"] == "8-5"
-    assert found["inputs"][0]["shape"] == [2, "batch", 18, 32, 1] and found["frames"] == 2
+    assert found["inputs"][0]["shape"] == [2, "batch", 18, 32, 1] and found["num_frames"] == 2
 
 
 def test_weights_in_other_files(twin, model, inputs, tmp_path):
@@ -178,9 +178,9 @@ def test_weights_in_other_files(twin, model, inputs, tmp_path):
         ("a.onnx", {"external_mb": 25}, ValueError, "expected the name of a folder: external_mb is given"),
         ("a", {"external_mb": 0}, ValueError, "external_mb is 0; expected a number above 0, at most 1e\\+06"),
         ("a", {"external_mb": "25"}, TypeError, "external_mb is '25'; expected"),
-        ("a.onnx", {"frames": 0}, ValueError, "frames is 0; expected an integer from 1 to 1000"),
-        ("a.onnx", {"frames": 2.0}, TypeError, "frames is 2.0; expected an integer"),
-        ("a.onnx", {"frames": True}, TypeError, "frames is True"),
+        ("a.onnx", {"num_frames": 0}, ValueError, "num_frames is 0; expected an integer from 1 to 1000"),
+        ("a.onnx", {"num_frames": 2.0}, TypeError, "num_frames is 2.0; expected an integer"),
+        ("a.onnx", {"num_frames": True}, TypeError, "num_frames is True"),
         ("a.onnx", {"periphery": "gray"}, ValueError, "periphery is 'gray'; expected one of 'dark', 'extend'"),
         ("a.onnx", {"stream": 2}, ValueError, "stream is 2; expected None or an index from 0 to 1"),
         ("a.onnx", {"units": [99]}, ValueError, r"units holds 1 that this twin does not have: \[99\]"),
@@ -199,7 +199,7 @@ def test_wrong_arguments_are_refused_before_any_work(twin, tmp_path, monkeypatch
 WRONG = {
     "path": paths(),
     "units": JUNK | TEXTS | st.integers(max_value=-1) | st.integers(min_value=UNITS) | st.just([0, 0]),
-    "frames": integers(1, exporting.MOST_FRAMES, none=True),
+    "num_frames": integers(1, exporting.MOST_FRAMES, none=True),
     "periphery": words("dark", "extend"),
     "stream": integers(0, 1, none=True),
     "external_mb": floats(above=0, most=exporting.MOST_MB, none=True),
@@ -290,7 +290,7 @@ def test_command_line(twin, tmp_path, capsys):
     assert f"to {out}" in capsys.readouterr().out
     found = about(out)
     assert found["unit_ids"] == {"readout_id": [3, 1]}
-    assert (found["frames"], found["periphery"]) == (2, "extend")
+    assert (found["num_frames"], found["periphery"]) == (2, "extend")
     folder = str(tmp_path / "folder")
     assert cli.main(["export", weights, "-o", folder, "--format", "onnx", "--external-mb", "25"]) == 0
     capsys.readouterr()
@@ -306,5 +306,5 @@ def test_the_published_architecture(tmp_path):
     path = twin.export_onnx(tmp_path / "folder", external_mb=5)
     assert max(file.stat().st_size for file in path.parent.iterdir()) <= 5e6
     np.testing.assert_allclose(run(path, *inputs), expected, rtol=1e-5)
-    path = twin.export_onnx(tmp_path / "chunk.onnx", frames=3)
+    path = twin.export_onnx(tmp_path / "chunk.onnx", num_frames=3)
     np.testing.assert_allclose(run(path, *inputs, 3), expected, rtol=1e-5)

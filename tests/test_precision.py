@@ -17,7 +17,7 @@ INPUTS = make_inputs(4, 1)
 
 
 def respond(network, pixels, **options):
-    inputs = INPUTS._replace(stimulus=pixels)
+    inputs = INPUTS._replace(stimuli=pixels)
     return network.rollout(network.init_state(1), inputs, features=("retina", "modulation"), **options)[1]
 
 
@@ -30,7 +30,7 @@ def network():
 def by_name(network):
     """Outputs, one precision after the other in one process."""
     run = jax.jit(respond, static_argnames="precision")
-    return {name: run(network, INPUTS.stimulus, precision=name) for name in numerics.PRECISIONS}
+    return {name: run(network, INPUTS.stimuli, precision=name) for name in numerics.PRECISIONS}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_no_other_product(network, by_name, name):
     """Also where the gradient is taken of a program that was traced before; the other names leave nothing behind."""
     run = jax.jit(respond, static_argnames="precision")
     gradient = jax.grad(lambda *args: run(*args, precision=name).responses.sum(), argnums=(0, 1))
-    found = products(gradient, network, as_pixels(INPUTS.stimulus))
+    found = products(gradient, network, as_pixels(INPUTS.stimuli))
     assert set(found) == {FULL, FAST.get(name, FULL)} | ROUNDED.get(name, set())
     assert found.count(FULL) > 20
 
@@ -104,7 +104,7 @@ def test_float32_is_the_default(network, by_name):
     """The same program, also after those of the other names; and another one than theirs."""
     run = jax.jit(respond, static_argnames="precision")
     default, *others = (
-        run.lower(network, INPUTS.stimulus, **options).as_text()
+        run.lower(network, INPUTS.stimuli, **options).as_text()
         for options in ({}, *({"precision": name} for name in numerics.PRECISIONS))
     )
     assert [other == default for other in others] == [True, False, False]

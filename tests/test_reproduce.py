@@ -551,7 +551,7 @@ def test_what_the_released_package_predicts_is_reproduced(tmp_path, monkeypatch)
 
     if not released_package_is_there():
         pytest.skip("the released package (github.com/cajal/fnn) is not importable")
-    twin = Twin.random(units=5)
+    twin = Twin.random(num_units=5)
     units = pd.DataFrame({"session": 8, "scan_idx": 5, "unit_id": [3, 8, 9, 20, 21]}).rename_axis("readout_id")
     store = tmp_path / "cache" / "weights" / "default"
     record = {"weights": "default", "animal_id": bucket.REAL.animal_id}

@@ -228,7 +228,7 @@ def test_out_of_memory_goes_on_in_smaller_batches(twin, videos, expected, monkey
     real = predictor.compiled_rollout
 
     def small(leaves, state, inputs, stream, **options):
-        if inputs.eye.shape[1] > 2:
+        if inputs.perspectives.shape[1] > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
         return real(leaves, state, inputs, stream, **options)
 

@@ -131,7 +131,7 @@ def linear(monkeypatch):
     def install(filters):
         def see(self, leaves, target, inputs, stream=None):
             unit = target.number.astype(jnp.int32)
-            drive = (inputs.stimulus[-1, ..., 0] * jnp.asarray(filters, jnp.float32)[unit][None]).sum((1, 2))
+            drive = (inputs.stimuli[-1, ..., 0] * jnp.asarray(filters, jnp.float32)[unit][None]).sum((1, 2))
             readout = drive[:, None, None, None]
             return synthesis.Seen(jnp.exp(readout), readout, {})
 
@@ -240,9 +240,11 @@ def test_trials_behaviour_streams_and_transforms(twin):
         shown = twin.predict(trials.frames[0, 0], behaviour[:, trial], behaviour[:, 1 - trial])[2:, 2]
         np.testing.assert_allclose(trials.responses[0, 0, :, trial, 0], shown, rtol=2e-3)
     learned = synthesis.synthesize(twin, [2], learn_behaviour=True, **QUICK)
-    assert learned.learned_eye.shape == (1, 2) and np.abs(learned.learned_behaviour).max() <= 2
+    assert learned.learned_perspectives.shape == (1, 2) and np.abs(learned.learned_modulations).max() <= 2
     shown = twin.predict(
-        learned.frames[0, 0], np.tile(learned.learned_eye, (6, 1)), np.tile(learned.learned_behaviour, (6, 1))
+        learned.frames[0, 0],
+        np.tile(learned.learned_perspectives, (6, 1)),
+        np.tile(learned.learned_modulations, (6, 1)),
     )
     np.testing.assert_allclose(learned.responses[0, 0, :, 0, 0], shown[2:, 2], rtol=2e-3)
     moved = (synthesis.jitter(2), synthesis.scaling(0.9, 1.1), synthesis.noise(0.01))

@@ -90,8 +90,8 @@ def _units(options: argparse.Namespace) -> "UnitTable":
     if options.random is not None:
         from fnn_jax.twin import Twin
 
-        code = f"import pandas as pd\nfrom fnn_jax import Twin\n\ntwins = [Twin.random(units={options.random})]"
-        return tables.twin_table([Twin.random(units=options.random)], code)
+        code = f"import pandas as pd\nfrom fnn_jax import Twin\n\ntwins = [Twin.random(num_units={options.random})]"
+        return tables.twin_table([Twin.random(num_units=options.random)], code)
     directory = cache_directory(options.directory)
     if is_store(directory):
         scans = options.scan or Store(directory).scans()

@@ -5,7 +5,7 @@ import argparse
 from fnn_jax import microns
 from fnn_jax.cli.options import TAG_HELP, TAGS, add_units, path_name, select_units
 
-OF_ONNX = ("units", "frames", "periphery", "external_mb")
+OF_ONNX = ("units", "num_frames", "periphery", "external_mb")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("pt", "onnx"), default="pt", help="(%(default)s)")
     onnx = parser.add_argument_group("of --format onnx")
     add_units(onnx)
-    onnx.add_argument("--frames", type=int, metavar="N", help="a chunk of so many frames instead of one step")
+    onnx.add_argument(
+        "--frames", dest="num_frames", type=int, metavar="N", help="a chunk of so many frames instead of one step"
+    )
     onnx.add_argument("--periphery", choices=("dark", "extend"), help="beyond the monitor (dark)")
     onnx.add_argument(
         "--external-mb",
@@ -51,9 +53,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"wrote {twin} to {path}")
         return
     for name, value in chosen.items():
-        raise ValueError(
-            f"--{name.replace('_', '-')} is {value}, but it is of --format onnx. Leave it out, or add that."
-        )
+        option = name.removeprefix("num_").replace("_", "-")
+        raise ValueError(f"--{option} is {value}, but it is of --format onnx. Leave it out, or add that.")
 
     from fnn_jax.convert import export  # needs torch, which the help does not
 

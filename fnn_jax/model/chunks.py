@@ -28,8 +28,8 @@ def advance(network, state, inputs, *, stream, periphery, names, precision, rema
     if stream is not None:
         streams = select(streams, stream, axis=0)
         stream_state = select(stream_state, stream, axis=1)
-        if extent.start in MAPS and inputs.stimulus.shape[2] > 1:
-            inputs = inputs._replace(stimulus=select(inputs.stimulus, stream, axis=2))
+        if extent.start in MAPS and inputs.stimuli.shape[2] > 1:
+            inputs = inputs._replace(stimuli=select(inputs.stimuli, stream, axis=2))
     dtype = network.perspective.monitor.center.dtype
 
     def at(video, stream):
@@ -42,15 +42,15 @@ def advance(network, state, inputs, *, stream, periphery, names, precision, rema
         with inside.probing(at(index, jnp.int32(-1))) as seen:
             if extent.covers("stimulus"):
                 retina = network.perspective(
-                    inputs.stimulus if inputs.stimulus.dtype == jnp.uint8 else inputs.stimulus.astype(dtype),
-                    inputs.eye.astype(dtype),
+                    inputs.stimuli if inputs.stimuli.dtype == jnp.uint8 else inputs.stimuli.astype(dtype),
+                    inputs.perspectives.astype(dtype),
                     None if noise is None else noise.perspective,
                     periphery,
                 )
             elif extent.covers("retina"):
-                retina = inside.tap("retina", inputs.stimulus.astype(dtype))
+                retina = inside.tap("retina", inputs.stimuli.astype(dtype))
             else:
-                given = jnp.moveaxis(inputs.stimulus.astype(dtype), 1, 0)
+                given = jnp.moveaxis(inputs.stimuli.astype(dtype), 1, 0)
         positions = position(None if noise is None else noise.readout)
 
         # What is tapped is that of one stream, in the order in which people see it.
@@ -82,7 +82,7 @@ def advance(network, state, inputs, *, stream, periphery, names, precision, rema
             features |= found
             return (modulation_state, core_state), readout, {n: features[n] for n in by_stream_names}
 
-        behaviour = inputs.behaviour.astype(dtype)
+        behaviour = inputs.modulations.astype(dtype)
         # On a CPU computing a stream's chunk once more is faster than writing what is inside to memory.
         run = jax.checkpoint(run, prevent_cse=False) if remat else run
         by_stream = (streams, stream_state, stream_indices, given)
@@ -95,7 +95,7 @@ def advance(network, state, inputs, *, stream, periphery, names, precision, rema
     by_stream_names = [name for name in names if name not in inside.WITHOUT_STREAMS]
     video_indices = stream_indices = None
     if probe is not None:
-        video_indices = jnp.arange(inputs.stimulus.shape[1], dtype=jnp.int32)
+        video_indices = jnp.arange(inputs.stimuli.shape[1], dtype=jnp.int32)
         chosen = jnp.arange(network.config.num_streams) if stream is None else jnp.asarray(stream)[None]
         stream_indices = chosen.astype(jnp.int32)
     by_video = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), inputs)

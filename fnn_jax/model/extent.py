@@ -88,6 +88,6 @@ def check_values(config: NetworkConfig, start: str, values: Any, one_stream: boo
     if tuple(values.shape[2:]) not in allowed or not jnp.issubdtype(values.dtype, jnp.floating):
         expected = ", ".join(map(str, allowed[0]))
         raise ValueError(
-            f"inputs.stimulus is {values.dtype}{list(values.shape)}; expected what start={start!r} says, floats [time, "
+            f"inputs.stimuli is {values.dtype}{list(values.shape)}; expected what start={start!r} says, floats [time, "
             f"batch, {expected}]."
         )

@@ -183,7 +183,7 @@ class Network(nnx.Module):
                 video and stream, channels last, and ``fnn_jax.interventions.Place``, and returns what the network goes
                 on with, of the same shape and dtype. Those of ``fnn_jax.interventions`` are ready.
             first_frame: which frame of its video the first one is, for ``place.frame``.
-            start: what ``inputs.stimulus`` holds: the ``"stimulus"``, or values as features of these names come:
+            start: what ``inputs.stimuli`` holds: the ``"stimulus"``, or values as features of these names come:
                 ``"retina"``, or maps called ``"feedforward"`` or ``"core"``, of all streams or of the chosen one. Eye
                 and behaviour matter where something follows from them.
             end: ``"responses"``, or the last value that is computed, ``"retina"``, ``"feedforward"`` or ``"core"``;
@@ -201,9 +201,9 @@ class Network(nnx.Module):
         self.check_options(stream, periphery, features, precision)
         interventions = self.check_interventions(interventions)
         extent = checked_extent(start, end, features=features, interventions=interventions)
-        check_values(self.config, start, inputs.stimulus, one_stream=stream is not None)
+        check_values(self.config, start, inputs.stimuli, one_stream=stream is not None)
         one_of("derivatives", derivatives, DERIVATIVES)
-        frames = inputs.stimulus.shape[0]
+        frames = inputs.stimuli.shape[0]
         if frames == 0:
             raise ValueError("inputs has no frames; expected at least one.")
         if chunk_frames is None:

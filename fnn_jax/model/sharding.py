@@ -99,7 +99,7 @@ def over_devices(
         return jax.typeof(array).sharding.spec[index]
 
     axes = Axes(
-        axis(inputs.stimulus, 1),
+        axis(inputs.stimuli, 1),
         None if one_stream else axis(jax.tree.leaves(network.core)[0], 0),
         axis(network.readout.position.mean[...], 0),
     )

@@ -13,14 +13,14 @@ from fnn_jax.model.readout import ReadoutNoise
 class Inputs(NamedTuple):
     """What the network sees, time first, then batch (``step`` takes the same without time).
 
-    ``stimulus`` holds pixels, uint8 or floats in [0, 1]; or, for a rollout that starts inside the network, the values
-    there: retinal images, or maps ``[time, batch, stream, height, width, channel]``. ``eye`` is the z-scored pupil
-    position (x, y), ``behaviour`` the z-scored pupil radius and treadmill velocity.
+    ``stimuli`` hold pixels, uint8 or floats in [0, 1]; or, for a rollout that starts inside the network, the values
+    there: retinal images, or maps ``[time, batch, stream, height, width, channel]``. ``perspectives`` are the z-scored
+    pupil position (x, y), ``modulations`` the z-scored pupil radius and treadmill velocity.
     """
 
-    stimulus: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
-    eye: Float[Array, "*time batch eye_features"]
-    behaviour: Float[Array, "*time batch behaviour_features"]
+    stimuli: Float[Array, "*time batch height width channel"] | UInt8[Array, "*time batch height width channel"]
+    perspectives: Float[Array, "*time batch eye_features"]
+    modulations: Float[Array, "*time batch behaviour_features"]
 
 
 class Noise(NamedTuple):

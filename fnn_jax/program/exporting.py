@@ -112,14 +112,15 @@ def _plain_rollout(whole: Network, periphery: str) -> tuple[Callable, dict[str, 
     state_structure: Any = jax.tree.structure(state)
     names = list(weights)
 
-    def rollout(weights, state, stimulus, eye, behaviour, *, length):
+    def rollout(weights, state, stimuli, perspectives, modulations, *, length):
         folded = structure.unflatten([weights[name] for name in names])
 
         def advance(state, inputs):
             state, output = folded.rollout(state, inputs, periphery=periphery)
             return state, output.responses
 
-        chunks = jax.tree.map(lambda a: a.reshape(-1, length, *a.shape[1:]), Inputs(stimulus, eye, behaviour))
+        inputs = Inputs(stimuli, perspectives, modulations)
+        chunks = jax.tree.map(lambda a: a.reshape(-1, length, *a.shape[1:]), inputs)
         state, responses = jax.lax.scan(advance, state_structure.unflatten(state), chunks)
         return tuple(jax.tree.leaves(state)), responses.reshape(-1, *responses.shape[2:])
 
@@ -155,13 +156,13 @@ def _write_programs(
                 exported = _export(rollout, length, family, platforms, arguments)
                 file = f"programs/{family}_{length}_{dtype}.bin"
                 (folder / file).write_bytes(exported.serialize())
-                records.append({"file": file, "platforms": list(platforms), "multiple_of": length, "stimulus": dtype})
+                records.append({"file": file, "platforms": list(platforms), "multiple_of": length, "stimuli": dtype})
     return records, exported.calling_convention_version
 
 
 def _export(rollout: Callable, length: int, family: str, platforms: tuple[str, ...], arguments: Any) -> export.Exported:
-    def function(weights, state, stimulus, eye, behaviour):  # a new one each time: what JAX traced, it keeps
-        return rollout(weights, state, stimulus, eye, behaviour, length=length)
+    def function(weights, state, stimuli, perspectives, modulations):  # a new one each time: what JAX traced, it keeps
+        return rollout(weights, state, stimuli, perspectives, modulations, length=length)
 
     with formulated(for_platform(family)), _without_paths():
         return export.export(jax.jit(function), platforms=platforms)(*arguments)
@@ -196,21 +197,21 @@ def _description(twin: "Twin", periphery: str, state: dict[str, Any]) -> dict[st
         "num_units": twin.num_units,
         "periphery": periphery,
         "gradients": False,
-        "arguments": ["weights by name, as in weights.npz", "state, a tuple", "stimulus", "eye", "behaviour"],
+        "arguments": ["weights by name, as in weights.npz", "state, a tuple", "stimuli", "perspectives", "modulations"],
         "results": ["state, a tuple", "responses"],
         "inputs": {
-            "stimulus": array(
+            "stimuli": array(
                 ["time", "batch", *image],
                 DTYPES,
                 "frames at 30 Hz; gray levels, uint8 or floats in [0, 1]; height (the first row is the top) before "
                 "width",
             ),
-            "eye": array(
+            "perspectives": array(
                 ["time", "batch", config.perspective.eye_features],
                 ["float32"],
                 "position of the pupil (x, y), z-scored: 0 is the mean",
             ),
-            "behaviour": array(
+            "modulations": array(
                 ["time", "batch", config.modulation.behaviour_features],
                 ["float32"],
                 "radius of the pupil and velocity on the treadmill, z-scored: 0 is the mean",

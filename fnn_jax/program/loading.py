@@ -59,7 +59,7 @@ def load(folder: str | os.PathLike) -> "Program":
     weights = dict(np.load(io.BytesIO(files["weights.npz"]), allow_pickle=False))
     units = list(csv.DictReader(io.StringIO(files["units.csv"].decode())))
     functions = {
-        (program["multiple_of"], program["stimulus"]): _function(files[program["file"]], about) for program in programs
+        (program["multiple_of"], program["stimuli"]): _function(files[program["file"]], about) for program in programs
     }
     return Program(about, units, weights, functions)
 
@@ -113,8 +113,8 @@ class Program:
         stimuli, *is_batch = self._check_stimuli(stimuli)
         frames, arrays = len(stimuli), [stimuli]
         for name, trace, size in (
-            ("perspectives", perspectives, self._sizes["eye"][0]),
-            ("modulations", modulations, self._sizes["behaviour"][0]),
+            ("perspectives", perspectives, self._sizes["perspectives"][0]),
+            ("modulations", modulations, self._sizes["modulations"][0]),
         ):
             if trace is None:
                 trace = np.broadcast_to(np.float32(0), (frames, size))
@@ -140,14 +140,16 @@ class Program:
         zeros = [jnp.zeros((batch, *array["shape"][1:]), array["dtype"]) for array in self.about["state"]]
         return tuple(jax.device_put(zeros, self._device))
 
-    def rollout(self, state: Sequence[jax.Array], stimulus: Any, eye: Any, behaviour: Any) -> tuple[State, jax.Array]:
+    def rollout(
+        self, state: Sequence[jax.Array], stimuli: Any, perspectives: Any, modulations: Any
+    ) -> tuple[State, jax.Array]:
         """Responses to the next frames of videos, continuing from a state, which is not changed.
 
         Args:
             state: from ``init_state(N)``, or returned by the call before.
-            stimulus: ``[T, N, H, W, C]``, uint8 or floats in [0, 1]; values are not checked here.
-            eye: z-scored pupil position (x, y), ``[T, N, 2]``.
-            behaviour: z-scored pupil radius and treadmill velocity, ``[T, N, 2]``.
+            stimuli: ``[T, N, H, W, C]``, uint8 or floats in [0, 1]; values are not checked here.
+            perspectives: z-scored pupil position (x, y), ``[T, N, 2]``.
+            modulations: z-scored pupil radius and treadmill velocity, ``[T, N, 2]``.
 
         Returns:
             The state after the last frame, and responses ``[T, N, U]``, on the device.
@@ -157,7 +159,9 @@ class Program:
 
         The first calls with a batch size compile; the number of frames does not matter. Inside ``jax.jit`` it does.
         """
-        inputs = self._check_rollout(state, {"stimulus": stimulus, "eye": eye, "behaviour": behaviour})
+        inputs = self._check_rollout(
+            state, {"stimuli": stimuli, "perspectives": perspectives, "modulations": modulations}
+        )
         frames = len(inputs[0])
         whole = frames - frames % self._chunk
         if any(isinstance(array, jax.core.Tracer) for array in (*state, *inputs)):
@@ -172,13 +176,15 @@ class Program:
             responses.append(piece)
         return state, responses[0] if len(responses) == 1 else jnp.concatenate(responses)
 
-    def _run(self, state, stimulus, eye, behaviour):
-        multiple_of = 1 if len(stimulus) % self._chunk else self._chunk
-        return self._functions[multiple_of, stimulus.dtype.name](self._weights, state, stimulus, eye, behaviour)
+    def _run(self, state, stimuli, perspectives, modulations):
+        multiple_of = 1 if len(stimuli) % self._chunk else self._chunk
+        return self._functions[multiple_of, stimuli.dtype.name](
+            self._weights, state, stimuli, perspectives, modulations
+        )
 
     def _check_stimuli(self, stimuli: Any) -> tuple[np.ndarray, bool]:
         """The video as ``[T, N, H, W, C]``, and whether it came as a batch."""
-        height, width, channels = self._sizes["stimulus"]
+        height, width, channels = self._sizes["stimuli"]
         stimuli = _as_array("stimuli", stimuli)
         shape = stimuli.shape
         forms = f"[T, {height}, {width}], [T, {height}, {width}, {channels}] or [T, N, {height}, {width}, {channels}]"
@@ -208,24 +214,24 @@ class Program:
 
     def _check_rollout(self, state: Sequence[jax.Array], inputs: Mapping[str, Any]) -> list[Any]:
         arrays = {name: _as_array(name, values) for name, values in inputs.items()}
-        frames, batch = (*arrays["stimulus"].shape, 0, 0)[:2]
+        frames, batch = (*arrays["stimuli"].shape, 0, 0)[:2]
         for name, array in arrays.items():
             if array.ndim < 3 or 0 in array.shape or array.shape != (frames, batch, *self._sizes[name]):
                 sizes = ", ".join(map(str, self._sizes[name]))
                 raise ValueError(
                     f"{name} has the shape {list(array.shape)}; expected [T, N, {sizes}], with at least one frame and "
-                    "one video, and the T and N of stimulus."
+                    "one video, and the T and N of stimuli."
                 )
         shapes = [(batch, *array["shape"][1:]) for array in self.about["state"]]
         if [np.shape(array) for array in state] != shapes:
             raise ValueError(
                 f"state holds {len(state)} arrays, the first of the shape {list(np.shape(state[0])) if state else None}"
-                f"; expected the {len(shapes)} of a batch of {batch}, that of stimulus, the first of the shape "
+                f"; expected the {len(shapes)} of a batch of {batch}, that of stimuli, the first of the shape "
                 f"{list(shapes[0])}. Make it with init_state({batch})."
             )
-        _check_pixel_type("stimulus", arrays["stimulus"])
-        _check_trace_type("eye", arrays["eye"])
-        _check_trace_type("behaviour", arrays["behaviour"])
+        _check_pixel_type("stimuli", arrays["stimuli"])
+        _check_trace_type("perspectives", arrays["perspectives"])
+        _check_trace_type("modulations", arrays["modulations"])
         return [array if array.dtype == np.uint8 else array.astype(np.float32) for array in arrays.values()]
 
 

@@ -139,7 +139,10 @@ class Problem:
         stimulus = jax.vmap(self.parameterisation.init)(jax.random.split(key, self.num_stimuli))
         parameters = {"stimulus": stimulus}
         if self.learn_behaviour:
-            parameters |= {"eye": jnp.zeros(self.eye.shape[-1]), "behaviour": jnp.zeros(self.behaviour.shape[-1])}
+            parameters |= {
+                "perspectives": jnp.zeros(self.eye.shape[-1]),
+                "modulations": jnp.zeros(self.behaviour.shape[-1]),
+            }
         infinite = jnp.full((), jnp.inf, jnp.float32)
         begin = (jnp.zeros((), jnp.int32), jnp.zeros((), bool))
         return Progress(parameters, self.optimizer.init(parameters), parameters, infinite, *begin)
@@ -223,7 +226,7 @@ class Problem:
         stimuli, trials = self.num_stimuli, self.num_trials
         video = jnp.repeat(jnp.moveaxis(frames, 0, 1), trials, axis=1)[..., None]
         traces = {}
-        for name, given in (("eye", self.eye), ("behaviour", self.behaviour)):
+        for name, given in (("perspectives", self.eye), ("modulations", self.behaviour)):
             trace = jnp.tile(jnp.asarray(given), (1, stimuli, 1))
             if self.learn_behaviour:
                 trace = jnp.broadcast_to(BEHAVIOUR_LIMIT * jnp.tanh(parameters[name])[None, None], trace.shape)

@@ -29,7 +29,7 @@ class Synthesis:
         losses, penalties: of each step, ``[target, step]``, penalties included in the loss; NaN after a target stopped.
         final_loss, final_penalty: of the final stimuli, all streams, nothing random.
         stopped: why each target stopped.
-        learned_eye, learned_behaviour: ``[target, 2]``, where behaviour was learned.
+        learned_perspectives, learned_modulations: ``[target, 2]``, where behaviour was learned.
         record: what was done, with the hashes that resuming compares.
     """
 
@@ -42,8 +42,8 @@ class Synthesis:
     final_loss: np.ndarray
     final_penalty: np.ndarray
     stopped: np.ndarray
-    learned_eye: np.ndarray | None = None
-    learned_behaviour: np.ndarray | None = None
+    learned_perspectives: np.ndarray | None = None
+    learned_modulations: np.ndarray | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     @property

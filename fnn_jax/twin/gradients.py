@@ -76,7 +76,7 @@ def _with_way_back(leaves, fixed, values, stream, **static):
 
 def _of_stream(leaves, fixed, values, stream, *, names, structure, **options):
     inputs = fixed._replace(**dict(zip(names, values, strict=True)))
-    state = jax.tree.unflatten(structure, leaves).init_state(inputs.stimulus.shape[1])
+    state = jax.tree.unflatten(structure, leaves).init_state(inputs.stimuli.shape[1])
     return threads.stream_rollout(leaves, state, inputs, stream, structure=structure, **options)[1].readout
 
 

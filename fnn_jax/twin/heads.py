@@ -24,18 +24,18 @@ PARAMETER: dict[str, tuple[float, float, Callable[[np.ndarray], np.ndarray]]] = 
 }
 
 
-def random_config(config: NetworkConfig | None, units: int | None) -> NetworkConfig:
+def random_config(config: NetworkConfig | None, num_units: int | None) -> NetworkConfig:
     """The architecture of a random twin; see ``Twin.random``.
 
     Raises:
         TypeError, ValueError: what is no configuration, or no number of units.
     """
-    units = None if units is None else integer("units", units)
+    num_units = None if num_units is None else integer("num_units", num_units)
     if config is None:
-        return NetworkConfig.microns(units or RANDOM_UNITS)
+        return NetworkConfig.microns(num_units or RANDOM_UNITS)
     if not isinstance(config, NetworkConfig):
         raise TypeError(f"config is {shown(config)}; expected a NetworkConfig, such as NetworkConfig.microns(100).")
-    return dataclasses.replace(config, num_units=units or config.num_units)
+    return dataclasses.replace(config, num_units=num_units or config.num_units)
 
 
 def random_network(config: NetworkConfig, seed: int = 0) -> Network:

@@ -74,7 +74,7 @@ def compiled_rollout(leaves, state, inputs, stream, changes=None, first_frame=0,
     """
     network = jax.tree.unflatten(structure, leaves)
     options |= {"interventions": changes, "first_frame": first_frame}
-    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimulus.shape[0], **options)
+    return network.rollout(state, inputs, stream=stream, chunk_frames=inputs.stimuli.shape[0], **options)
 
 
 def outside_traces() -> contextlib.AbstractContextManager:

@@ -38,7 +38,7 @@ def worthwhile(leaves: list[jax.Array], streams: int) -> bool:
 
 def one_stream_rollout(leaves, state, inputs, stream, *, structure, **options):
     """``Network.rollout`` of one chunk of frames by one stream: its state, and its output."""
-    chunk_frames = inputs.stimulus.shape[0]
+    chunk_frames = inputs.stimuli.shape[0]
     return stream_rollout(leaves, state, inputs, stream, structure=structure, chunk_frames=chunk_frames, **options)
 
 
@@ -46,7 +46,7 @@ def stream_rollout(leaves, state, inputs, stream, *, structure, **options):
     """``Network.rollout`` by one stream, whose index may be traced: its state, and its output."""
     network = jax.tree.unflatten(structure, leaves).one_stream(stream)
     if options["start"] in MAPS:
-        inputs = inputs._replace(stimulus=jax.lax.dynamic_slice_in_dim(inputs.stimulus, stream, 1, axis=2))
+        inputs = inputs._replace(stimuli=jax.lax.dynamic_slice_in_dim(inputs.stimuli, stream, 1, axis=2))
     return network.rollout(_of_stream(state, stream), inputs, **options)
 
 

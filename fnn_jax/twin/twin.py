@@ -119,12 +119,12 @@ class Twin(NetworkCalls):
         return cls(network, units, name=scan, label=metadata.get("label", ""), provenance=provenance)
 
     @classmethod
-    def random(cls, config: NetworkConfig | None = None, *, units: int | None = None, seed: int = 0) -> "Twin":
+    def random(cls, config: NetworkConfig | None = None, *, num_units: int | None = None, seed: int = 0) -> "Twin":
         """A twin with random weights whose units differ, to try things without the published ones.
 
         Args:
             config: the architecture; default: the published one.
-            units: how many; default: those of ``config``, or 100.
+            num_units: how many; default: those of ``config``, or 100.
             seed: the same one draws the same weights.
 
         It is no model of a mouse, and its label says so.
@@ -132,7 +132,7 @@ class Twin(NetworkCalls):
         Raises:
             TypeError, ValueError: arguments of other kinds.
         """
-        network = random_network(random_config(config, units), checked_seed("seed", seed))
+        network = random_network(random_config(config, num_units), checked_seed("seed", seed))
         return cls(network, name="random", label=RANDOM)
 
     def save(self, directory: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -214,13 +214,13 @@ class Twin(NetworkCalls):
         path: str | os.PathLike,
         *,
         units: Any = None,
-        frames: int | None = None,
+        num_frames: int | None = None,
         periphery: str = "dark",
         stream: int | None = None,
         external_mb: float | None = None,
         overwrite: bool = False,
     ) -> Path:
-        """Write the twin as an ONNX model, for onnxruntime on CPUs and in browsers: a step, or a chunk of ``frames``.
+        """Write the twin as an ONNX model, for onnxruntime on CPUs and in browsers: a step, or ``num_frames`` at once.
 
         See ``fnn_jax.program.onnx.export_onnx`` for the arguments, and docs/onnx.md for running it.
         """
@@ -230,7 +230,7 @@ class Twin(NetworkCalls):
             self,
             path,
             units=units,
-            frames=frames,
+            num_frames=num_frames,
             periphery=periphery,
             stream=stream,
             external_mb=external_mb,

@@ -35,7 +35,7 @@ def export_onnx(
     path: str | os.PathLike,
     *,
     units: Any = None,
-    frames: int | None = None,
+    num_frames: int | None = None,
     periphery: str = "dark",
     stream: int | None = None,
     external_mb: float | None = None,
@@ -45,14 +45,14 @@ def export_onnx(
 
     Inputs of a step: ``frame`` uint8 ``[batch, height, width, channels]``, ``eye`` and ``behaviour`` float32
     ``[batch, 2]``, z-scored, and the state. Outputs: ``responses`` ``[batch, units]``, mean responses per frame, and
-    the new state. A chunk has ``frames`` instead of ``frame``, and an axis of time in front of all but the state: so
-    many frames, at 30 Hz. docs/onnx.md has all names.
+    the new state. A chunk has an axis of time in front of all but the state: so many frames, at 30 Hz. docs/onnx.md has
+    all names.
 
     Args:
         twin: its dropout and other random draws are of training, and not exported.
         path: the file to write, whole or not at all; it ends in ``.onnx``. With ``external_mb``, a folder.
         units: some of the units, as for ``Twin.select``; default all.
-        frames: None for one step; or how many frames a chunk has.
+        num_frames: None for one step; or how many frames a chunk has.
         periphery: what lies outside the monitor, ``"dark"`` or ``"extend"``, for good.
         stream: one of the network's streams alone; default is the mean over their readouts.
         external_mb: keep the weights in files of at most so many megabytes (10^6 bytes) each; ``path`` is then a folder
@@ -70,8 +70,8 @@ def export_onnx(
             ``external_mb``.
     """
     path = _checked_path(path, external_mb is not None)
-    if frames is not None:
-        frames = checks.integer("frames", frames, most=MOST_FRAMES)
+    if num_frames is not None:
+        num_frames = checks.integer("num_frames", num_frames, most=MOST_FRAMES)
     twin.network.check_options(stream, periphery, ())
     external_mb = None if external_mb is None else checks.number("external_mb", external_mb, above=0, most=MOST_MB)
     overwrite = checks.boolean("overwrite", overwrite)
@@ -81,7 +81,7 @@ def export_onnx(
     _refuse_others(path, overwrite)
 
     network = chosen.network if stream is None else chosen.network.one_stream(stream)
-    graph, described = network_graph(network, frames, periphery)
+    graph, described = network_graph(network, num_frames, periphery)
     if external_mb is not None:
         graph.cut_constants(external_mb)
     elif graph.weight_bytes() > MOST_BYTES:
@@ -90,7 +90,7 @@ def export_onnx(
             f"The twin's weights take {size:.1f} GB, and a file of ONNX holds {MOST_BYTES / 1e9:.1f}. Give "
             "external_mb, such as 500, or fewer units."
         )
-    about = _about(twin, chosen, described, {"frames": frames, "periphery": periphery, "stream": stream})
+    about = _about(twin, chosen, described, {"num_frames": num_frames, "periphery": periphery, "stream": stream})
     model = graph.model(__version__, {KEY: json.dumps(about)})
     if external_mb is None:
         return _write_file(path, model)

@@ -42,11 +42,11 @@ def network_graph(network: Network, frames: int | None, periphery: str) -> tuple
     shape = (config.stimulus_height, config.stimulus_width, config.stimulus_channels)
     eye_shape, behaviour_shape = (config.perspective.eye_features,), (config.modulation.behaviour_features,)
     pixels = "gray levels from 0, black, to 255; the first row is the top"
-    stimulus = argument("input", "frame" if frames is None else "frames", "uint8", [*time, "batch", *shape], pixels)
+    stimulus = argument("input", "stimuli", "uint8", [*time, "batch", *shape], pixels)
     position = "position of the pupil (x, y), z-scored: 0 is the mean"
-    eye = argument("input", "eye", "float32", [*time, "batch", *eye_shape], position)
+    eye = argument("input", "perspectives", "float32", [*time, "batch", *eye_shape], position)
     running = "radius of the pupil and velocity on the treadmill, z-scored: 0 is the mean"
-    behaviour = argument("input", "behaviour", "float32", [*time, "batch", *behaviour_shape], running)
+    behaviour = argument("input", "modulations", "float32", [*time, "batch", *behaviour_shape], running)
     states = {
         stage: {name: argument("state", f"{stage}.{name}", "float32", *rest) for name, *rest in arrays}
         for stage, arrays in _states(network).items()
