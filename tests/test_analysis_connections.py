@@ -47,6 +47,7 @@ def test_planted_rule_is_found_where_it_is():
     table, measures, random = population()
     connections = connect(table, measures["features"], random, 3)
     found = like_to_like(connections, table, measures, permutations=199)
+    assert repr(found).startswith("LikeToLike(pairs: ")
     tests = found.tests.set_index("measure")
     assert tests.p["features"] == 0.005 and tests.p["orientation"] > 0.05
     assert tests.connected["features"] > tests.by_chance["features"] + 0.2

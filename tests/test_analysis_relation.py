@@ -81,6 +81,7 @@ def test_planted_relation_is_found(random):
     scans = np.arange(60) % 2
     x, y = feature_similarity(weights), tuning_similarity(responses)
     found = relate(x, y, scans=scans, permutations=99)
+    assert repr(found).startswith("Relation(") and "rho " in repr(found)
     assert found.rho > 0.5 and found.p == 0.01 and found.num_units == 60 and found.num_pairs == 870
     assert (found.x, found.y) == ("feature similarity", "signal correlation")
     assert found.curve["y"].iloc[-1] > found.curve["high"].iloc[-1]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fnn_jax.physiology import Column, Measured, Panel, Protocol, Result, figures, save_result
+from fnn_jax.physiology import Column, Measured, Panel, Protocol, Result, figures
 from fnn_jax.stimuli import Display, gratings
 
 
@@ -97,7 +97,7 @@ def test_a_result_is_saved_and_loaded(make, tmp_path):
     table = pd.concat([table, found.table], axis=1)
     result = Result(protocol, table, protocol.conditions, responses, found.arrays, found.values, None)
     assert repr(result) == "Result(own: 2 units of 8-5, curve)"
-    save_result(result, tmp_path)
+    result.save(tmp_path)
     loaded = Result.load(tmp_path, protocol)
     pd.testing.assert_frame_equal(loaded.table, table)
     pd.testing.assert_index_equal(loaded.values, result.values)

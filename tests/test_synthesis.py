@@ -39,6 +39,7 @@ def found(twin):
 
 def test_units_are_excited(twin, found):
     """Their responses grow; what is returned is what they are, to the frames that are returned."""
+    assert repr(found) == "Synthesis(3 targets, a stimulus each, 6 frames of 18 x 32)"
     assert found.frames.shape == (3, 1, 6, *SIZE) and found.frames.dtype == np.uint8
     assert found.responses.shape == (3, 1, 4, 1, 1)
     table = found.table

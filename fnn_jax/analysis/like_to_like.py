@@ -29,6 +29,10 @@ class LikeToLike(NamedTuple):
     comparisons: pd.DataFrame
     tests: pd.DataFrame
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {group}" for group, count in self.pairs["group"].value_counts().items())
+        return f"LikeToLike(pairs: {counts}; measures: {', '.join(self.tests['measure'])})"
+
 
 def like_to_like(
     connections: pd.DataFrame,

@@ -33,6 +33,10 @@ class Relation(NamedTuple):
     num_units: int
     left_out: int
 
+    def __repr__(self) -> str:
+        of = f"{self.num_pairs} pairs of {self.num_units} units"
+        return f"Relation({self.y} against {self.x}: rho {self.rho:.3f}, p {self.p:.3g}, {of})"
+
 
 def relate(
     x: Measure,

@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> None:
         twin=twin,
         others={} if options.no_comparison else _comparisons(selected, clips, traces, options),
         figures=not options.no_comparison,
+        **traces,
         settings={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
     )
     print(f"{shown}\nwritten to {output}: {RESULT}, {', '.join(path.name for path in written)}")

@@ -9,7 +9,7 @@ from typing import Any
 from fnn_jax.common.directories import cache_directory
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import direction_tuning
-from fnn_jax.physiology.result import ARRAYS, save_result
+from fnn_jax.physiology.result import ARRAYS
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import frame_spans
@@ -66,7 +66,7 @@ def measure_direction(
     screen = Screen(twin, reduce="mean", intervals=spans, batch_size=TOGETHER, progress=False)
     dataset = screen(_Told(protocol, say), folder / "screen.zarr")
     say("curves are fitted")
-    save_result(protocol.measure(dataset, screen.units), folder)
+    protocol.measure(dataset, screen.units).save(folder)
     return folder
 
 

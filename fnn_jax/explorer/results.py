@@ -74,7 +74,7 @@ def identity(units: pd.DataFrame) -> pd.DataFrame:
 
 
 class Tuned:
-    """A folder that ``fnn-jax tune`` or ``save_result`` wrote.
+    """A folder that ``fnn-jax tune`` or ``Result.save`` wrote.
 
     Attributes:
         name: what panels call it. code: the expression that makes it. units: its table, a row for each unit.

@@ -21,7 +21,7 @@ from fnn_jax.physiology.receptive_fields import (
     spike_triggered_average,
 )
 from fnn_jax.physiology.report import write_report
-from fnn_jax.physiology.result import Measured, Result, save_result
+from fnn_jax.physiology.result import Measured, Result
 from fnn_jax.physiology.similarity import location_distance_deg, readout_cosine, signal_correlation
 from fnn_jax.physiology.tuning import gdsi, gosi, interval_responses, permutation_test, preferred, tuning_curve
 from fnn_jax.physiology.von_mises import direction_selectivity, von_mises_curve
@@ -49,7 +49,6 @@ __all__ = [
     "protocols",
     "readout_cosine",
     "record_features",
-    "save_result",
     "signal_correlation",
     "spatial_spread_index",
     "spike_triggered_average",

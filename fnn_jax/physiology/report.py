@@ -12,7 +12,7 @@ from fnn_jax.common import checks, page
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import figures
 from fnn_jax.physiology.columns import KNOWN
-from fnn_jax.physiology.result import Result, save_result
+from fnn_jax.physiology.result import Result
 from fnn_jax.stimuli.sheet import contact_sheet
 from fnn_jax.version import __version__
 
@@ -25,7 +25,7 @@ FITTED = {"mu": "rad", "u": "per frame", "A": "per frame", "rmse": "per frame", 
 def write_report(
     result: Result, folder: str | os.PathLike, *, pages: int = 6, settings: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Write the tables of ``save_result``, figures, and ``report.html``, which holds them, into a folder.
+    """Write the tables of ``Result.save``, figures, and ``report.html``, which holds them, into a folder.
 
     Figures as .png and .pdf: ``stimulus``, ``summary``, ``tuning`` or ``fields`` where there are such panels, and
     ``units/SCAN-ID`` of the best units (the protocol's ``best_by``). Each file is written whole or not at all, the
@@ -48,7 +48,7 @@ def write_report(
     pages = checks.integer("pages", pages, 0)
     folder = checks.path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
-    written, best = save_result(result, folder), best_units(result)
+    written, best = result.save(folder), best_units(result)
     drawn = _figures(result, best, pages)
     for name, (draw, _) in drawn.items():
         for suffix in SUFFIXES:

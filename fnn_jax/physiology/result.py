@@ -40,9 +40,30 @@ class Result(NamedTuple):
         scans = ", ".join(map(str, self.table["scan"].unique()))
         return f"Result({self.protocol.name}: {len(self.table)} units of {scans}, {', '.join(self.arrays)})"
 
+    def save(self, directory: str | os.PathLike) -> list[Path]:
+        """Write ``units.csv``, ``units.parquet``, ``conditions.csv``, ``display.json``, ``arrays.npz`` into a folder.
+
+        Each is written whole or not at all. ``Display.of_record`` makes the monitor that fields are on from
+        ``display.json``. Returns paths.
+        """
+        directory = Path(directory).expanduser()
+        writers = {
+            "units.csv": lambda path: self.table.to_csv(path, index=False),
+            UNITS: lambda path: self.table.to_parquet(path, index=False),
+            CONDITIONS: lambda path: self.conditions.to_csv(path, index=False),
+            DISPLAY: lambda path: path.write_text(json.dumps(self.protocol.display.record()), encoding="utf-8"),
+            ARRAYS: lambda path: np.savez_compressed(path, **self.arrays, **_axis(self.values)),  # type: ignore[arg-type]
+        }
+        paths = []
+        for name, write in writers.items():
+            with whole_file(directory / name) as path:
+                write(path)
+            paths.append(directory / name)
+        return paths
+
     @classmethod
     def load(cls, directory: str | os.PathLike, protocol: "Protocol") -> "Result":
-        """A result from the folder that ``save_result``, ``write_report`` or ``fnn-jax tune`` wrote.
+        """A result from the folder that ``save``, ``write_report`` or ``fnn-jax tune`` wrote.
 
         Args:
             protocol: that it is of, made with the same arguments. Nothing is shown or measured again.
@@ -75,27 +96,6 @@ class Measured(NamedTuple):
     table: pd.DataFrame
     arrays: dict[str, np.ndarray]
     values: pd.Index | None = None
-
-
-def save_result(result: Result, directory: str | os.PathLike) -> list[Path]:
-    """Write ``units.csv``, ``units.parquet``, ``conditions.csv``, ``display.json`` and ``arrays.npz`` into a folder.
-
-    ``Display.of_record`` makes the monitor that fields are on from ``display.json``. Returns paths.
-    """
-    directory = Path(directory).expanduser()
-    writers = {
-        "units.csv": lambda path: result.table.to_csv(path, index=False),
-        UNITS: lambda path: result.table.to_parquet(path, index=False),
-        CONDITIONS: lambda path: result.conditions.to_csv(path, index=False),
-        DISPLAY: lambda path: path.write_text(json.dumps(result.protocol.display.record()), encoding="utf-8"),
-        ARRAYS: lambda path: np.savez_compressed(path, **result.arrays, **_axis(result.values)),  # type: ignore[arg-type]
-    }
-    paths = []
-    for name, write in writers.items():
-        with whole_file(directory / name) as path:
-            write(path)
-        paths.append(directory / name)
-    return paths
 
 
 def _axis(values: pd.Index | None) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ class SynthesisError(ValueError):
     """A folder that does not hold the synthesis that was asked for."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Synthesis:
     """Stimuli of each target.
 
@@ -45,6 +45,12 @@ class Synthesis:
     learned_perspectives: np.ndarray | None = None
     learned_modulations: np.ndarray | None = None
     record: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        targets, stimuli, *shape = self.frames.shape
+        each = "a stimulus" if stimuli == 1 else f"{stimuli} stimuli"
+        size = f"{shape[0]} frames of {shape[1]} x {shape[2]}"
+        return f"Synthesis({targets} target{'s' * (targets != 1)}, {each} each, {size})"
 
     @property
     def names(self) -> list[str]:
