@@ -298,7 +298,7 @@ def test_wrong_rollouts_are_refused(loaded):
         (
             (state, VIDEO, trace, trace),
             ValueError,
-            r"stimulus has the shape \[4, 18, 32\]; expected \[T, N, 18, 32, 1\]",
+            r"stimuli has the shape \[4, 18, 32\]; expected \[T, N, 18, 32, 1\]",
         ),
         ((state, stimulus[:0], trace, trace), ValueError, "at least one frame"),
         (
@@ -307,7 +307,7 @@ def test_wrong_rollouts_are_refused(loaded):
             r"perspectives has the shape \[2, 1, 2\]; .* T and N of stimuli",
         ),
         ((state, stimulus, trace, TRACE), ValueError, r"modulations has the shape \[4, 2\]"),
-        ((state, stimulus > 0, trace, trace), TypeError, "stimulus has the dtype bool"),
+        ((state, stimulus > 0, trace, trace), TypeError, "stimuli has the dtype bool"),
         ((loaded.init_state(2), stimulus, trace, trace), ValueError, r"Make it with init_state\(1\)"),
         (((), stimulus, trace, trace), ValueError, "state holds 0 arrays"),
     ):
