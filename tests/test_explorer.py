@@ -464,6 +464,9 @@ def test_pages_are_drawn_in_the_background(state, monkeypatch):
 
 def test_played_responses_are_compared(playing):
     comparison = Comparison(playing)
+    playing.picked = []  # the first six
+    playing.play("drifting grating", {"directions": 90.0, "on_s": 0.5}, "", Behaviour(), InnerMap("core", 1))
+    playing.playing.wait()
     assert len(playing.playing.result.names) == 6
     playing.picked = [4, 3]
     assert "correlation" in comparison.together().title

@@ -107,6 +107,11 @@ def test_a_result_is_saved_and_loaded(make, tmp_path):
     assert page.get_suptitle() == "8-5 readout 2"
     np.testing.assert_array_equal([bar.get_height() for bar in page.axes[0].patches], [2, 3])
     assert figures.scan_summary(loaded).axes
+    display = (tmp_path / "display.json").read_text()
+    (tmp_path / "display.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a result of another display"):
+        Result.load(tmp_path, protocol)
+    (tmp_path / "display.json").write_text(display)
     with pytest.raises(ValueError, match="holds a result of other conditions than those of Protocol"):
         Result.load(tmp_path, Protocol("own", protocol.display, protocol._make[:1], measured))
     (tmp_path / "arrays.npz").write_bytes(b"PK")

@@ -173,7 +173,7 @@ def test_gaussian_fits_in_degrees_and_flags():
 
 @pytest.mark.slow
 def test_gradient_receptive_fields(twin, monkeypatch):
-    fields = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False)
+    fields = physiology.gradient_receptive_fields(twin, [4, 1], num_frames=4, progress=False)
     assert fields.shape == (2, 4, 18, 32)
     gray = np.full((4, 18, 32), 0.5, np.float32)
     for unit, column in ((0, 4), (1, 1)):
@@ -185,12 +185,12 @@ def test_gradient_receptive_fields(twin, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(threads, "cores", lambda: 1)  # one program instead of one for each stream
         still = {"perspectives": [[0.0, 0.0]] * 4, "modulations": np.zeros((4, 2))}
-        again = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False, **still)
+        again = physiology.gradient_receptive_fields(twin, [4, 1], num_frames=4, progress=False, **still)
         np.testing.assert_allclose(again, fields, rtol=1e-4, atol=1e-5 * np.abs(fields).max())
         programs = receptive_fields._compiled_vjp._cache_size(), receptive_fields._back._cache_size()
-        physiology.gradient_receptive_fields(twin, [4, 1], frames=4, progress=False, **still)
+        physiology.gradient_receptive_fields(twin, [4, 1], num_frames=4, progress=False, **still)
         assert programs == (receptive_fields._compiled_vjp._cache_size(), receptive_fields._back._cache_size())
-    early = physiology.gradient_receptive_fields(twin, [4, 1], frames=4, at=1, progress=False)
+    early = physiology.gradient_receptive_fields(twin, [4, 1], num_frames=4, at=1, progress=False)
     assert np.abs(early[0, 2:]).max() < 1e-6 * np.abs(early[0, :2]).max()  # nothing but rounding comes from the future
     gray = np.full((4, 18, 32), 128, np.uint8)
     shown = physiology.gradient_receptive_fields(twin, [4, 1], stimulus=gray, progress=False)
@@ -203,4 +203,4 @@ def test_gradient_receptive_fields(twin, monkeypatch):
         ({"perspectives": np.full((4, 2), np.nan)}, "perspectives"),
     ):
         with pytest.raises(ValueError, match=message):
-            physiology.gradient_receptive_fields(twin, **{"frames": 4, "progress": False, **arguments})
+            physiology.gradient_receptive_fields(twin, **{"num_frames": 4, "progress": False, **arguments})

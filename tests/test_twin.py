@@ -17,6 +17,7 @@ from disturbed import small
 from fnn_jax import CheckpointError, NetworkConfig, Twin, enable_compilation_cache
 from fnn_jax.demo import random_network
 from fnn_jax.model.chunks import CHUNK_FRAMES, chunk_length
+from fnn_jax.model.parameters import network_from_parameters, parameter_arrays
 from fnn_jax.twin import network_calls, rollout, sizes, threads
 from fnn_jax.twin.inputs import CheckedInputs
 from fnn_jax.weights.store import Store
@@ -376,6 +377,24 @@ def test_sizes_are_what_the_compiler_counted():
             assert row["temporaries_gb"] < assumed < 2 * row["temporaries_gb"], key
             looked_at.add(parsed[1])
     assert looked_at == set(kinds.split("|"))
+
+
+def test_a_network_does_not_share_the_memory_of_a_caller(network):
+    """On a CPU a device would take an aligned array as it is."""
+
+    def aligned(array):
+        room = np.empty(array.nbytes + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        made = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        made[...] = array
+        return made
+
+    arrays = {name: aligned(array) for name, array in parameter_arrays(network).items()}
+    made = network_from_parameters(network.config, arrays)
+    for array in arrays.values():
+        array[...] = 7
+    for name, array in parameter_arrays(made).items():
+        np.testing.assert_array_equal(array, parameter_arrays(network)[name])
 
 
 def test_fingerprint(network):

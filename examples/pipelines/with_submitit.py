@@ -19,7 +19,7 @@ class Part(submitit.helpers.Checkpointable):
 
 
 def main(cluster, directory, out, stimuli, parts, *scans):
-    settings = {"directory": directory, "scans": scans, "stimuli": int(stimuli), "parts": int(parts), "out": out}
+    settings = {"directory": directory, "scan": scans, "stimuli": int(stimuli), "parts": int(parts), "output": out}
     executor = submitit.AutoExecutor(Path(out) / "jobs", cluster=cluster)
     executor.update_parameters(timeout_min=120, cpus_per_task=4)
     if cluster == "slurm":

@@ -46,11 +46,12 @@ def run(options: argparse.Namespace) -> None:
     chosen = {name: getattr(options, name) for name in OF_ONNX if getattr(options, name) is not None}
     if options.format == "onnx":
         chosen.pop("units", None)
-        (twin,) = select_units(
-            [microns.load(options.directory, options.scan, weights=options.weights)], options, options.directory
-        )
+        twin = microns.load(options.directory, options.scan, weights=options.weights)
+        (selected,) = select_units([twin], options, options.directory)
+        if options.units is not None:
+            chosen["units"] = selected.units.index.tolist()
         path = twin.export_onnx(options.output, overwrite=options.overwrite, **chosen)
-        print(f"wrote {twin} to {path}")
+        print(f"wrote {selected} to {path}")
         return
     for name, value in chosen.items():
         option = name.removeprefix("num_").replace("_", "-")

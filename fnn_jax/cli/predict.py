@@ -13,6 +13,7 @@ from fnn_jax.common.arrays import write_npz
 from fnn_jax.common.files import refuse_existing, whole_file
 from fnn_jax.screen import Screen
 from fnn_jax.screen.results import unit_columns
+from fnn_jax.twin.inputs import constant_trace
 from fnn_jax.videos import read_video
 
 SUFFIXES = (".npy", ".npz", ".zarr")
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         return
     responses = {}
     for name, video in frames.items():
-        expanded: dict[str, Any] = {key: _for_frames(trace, len(video)) for key, trace in traces.items()}
+        expanded: dict[str, Any] = {key: constant_trace(key, trace, len(video)) for key, trace in traces.items()}
         responses[name] = twin.predict(video, **expanded, **common_options(options))
     if output.suffix == ".npy":
         with whole_file(output) as path:
@@ -71,10 +72,6 @@ def run(options: argparse.Namespace) -> None:
         write_npz(output, responses | units)
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in responses.items())
     print(f"{twin!r}\nmean responses per frame, [frames, units]: {shapes}\nwritten to {output}")
-
-
-def _for_frames(trace: np.ndarray, frames: int) -> np.ndarray:
-    return np.broadcast_to(trace, (frames, len(trace))) if trace.ndim == 1 else trace
 
 
 def _distinct_names(videos: Sequence[str]) -> list[str]:

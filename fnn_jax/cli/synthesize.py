@@ -33,10 +33,12 @@ from fnn_jax.synthesis.optimisation import synthesize
 from fnn_jax.synthesis.report import write_report
 from fnn_jax.synthesis.result import RESULT, Synthesis, SynthesisError
 from fnn_jax.twin.compilation import enable_compilation_cache
+from fnn_jax.twin.inputs import constant_trace
 from fnn_jax.twin.twin import Twin
 
 DIRECTIONS = range(0, 360, 45)
-SETTINGS = ("objective", "static", "contrast", "smooth", "learning_rate", "clips")  # that the report states
+SETTINGS = ("objective", "static", "contrast", "smooth", "learning_rate", "clips")
+SETTINGS += ("perspectives", "modulations", "periphery", "precision")  # that the report states
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +118,7 @@ def run(options: argparse.Namespace) -> None:
         twin=twin,
         others={} if options.no_comparison else _comparisons(selected, clips, traces, options),
         figures=not options.no_comparison,
+        periphery=options.periphery,
         **traces,
         settings={name: value for name in SETTINGS if (value := getattr(options, name)) is not None},
     )
@@ -151,7 +154,7 @@ def _comparisons(
 
     def responses(frames: np.ndarray) -> np.ndarray:
         cut: dict[str, Any] = {
-            name: trace if trace.ndim == 1 else trace[: len(frames)] for name, trace in traces.items()
+            name: constant_trace(name, trace, len(frames))[: len(frames)] for name, trace in traces.items()
         }
         return twin.predict(frames, periphery=options.periphery, precision=options.precision, **cut)[options.burn_in :]
 

@@ -72,7 +72,7 @@ def load_arrays(path: Path, identity: Any, error: type[ValueError], remedy: str)
         ``error``: the file is damaged, or of something else; the message ends in ``remedy``.
     """
     try:
-        arrays = header_read(lambda: _load_members(path))
+        arrays = header_read(lambda: load_members(path))
         whole = arrays.pop(SEAL).item() == _seal(arrays, identity)
     except Exception as problem:  # zipfile, zlib and NumPy raise many kinds
         raise error(f"{path} is damaged ({type(problem).__name__}: {problem}). {remedy}") from problem
@@ -100,7 +100,8 @@ def _load(path: Path) -> Any:
         return np.load(file, allow_pickle=False)
 
 
-def _load_members(path: Path) -> dict[str, np.ndarray]:
+def load_members(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz, none of which may need pickle."""
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
         return dict(members)
 

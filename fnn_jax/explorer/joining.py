@@ -76,7 +76,7 @@ def _all_units(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "expected one row of each unit."
             )
     units = pd.concat([each[shared] for each in found.values()]).drop_duplicates(ignore_index=True)
-    return units.apply(_numbers)
+    return units.apply(lambda column: column if column.name == "scan" else _numbers(column))
 
 
 def _numbers(column: pd.Series) -> pd.Series:

@@ -72,7 +72,7 @@ def is_whole(column: pd.Series) -> bool:
         return pd.api.types.is_integer_dtype(column)
     values = column.to_numpy(float)
     known = values[~np.isnan(values)]
-    return len(known) > 0 and bool((np.isfinite(known) & (known == np.round(known))).all())
+    return len(known) > 0 and bool(((np.abs(known) < 2**53) & (known == np.round(known))).all())
 
 
 def colors_of(column: pd.Series) -> Colors:

@@ -57,8 +57,10 @@ def network_from_parameters(config: NetworkConfig, values: Mapping[str, np.ndarr
         raise ValueError("Parameters do not fit the architecture:\n" + indented(problems))
     graphdef, state = nnx.split(abstract)
     flat = nnx.to_flat_state(state)
-    # Not jnp.asarray, which compiles a copy for each shape of a NumPy array: half a second for a network.
-    arrays = jax.device_put([values[_name(path)] for path, _ in flat])
+    # Not jnp.asarray, which compiles a copy for each shape of a NumPy array: half a second for a network. Copied all
+    # the same: on a CPU, a device may share a caller's memory.
+    given = [values[_name(path)] for path, _ in flat]
+    arrays = jax.device_put([value if isinstance(value, jax.Array) else np.array(value) for value in given])
     filled = [(path, variable.replace(array)) for (path, variable), array in zip(flat, arrays, strict=True)]
     return nnx.merge(graphdef, nnx.from_flat_state(filled))
 

@@ -159,7 +159,7 @@ def gradient_receptive_fields(
     units: Sequence[int] | None = None,
     *,
     stimulus: Any = None,
-    frames: int = 12,
+    num_frames: int = 12,
     at: int = -1,
     perspectives: Any = None,
     modulations: Any = None,
@@ -169,7 +169,7 @@ def gradient_receptive_fields(
 
     Args:
         units: ``readout_id`` of the units; default all. Each takes a backward pass.
-        stimulus: ``[T, height, width]`` around which it is taken; default ``frames`` of mid-gray.
+        stimulus: ``[T, height, width]`` around which it is taken; default ``num_frames`` of mid-gray.
         at: the frame whose response is meant.
         perspectives, modulations: as for ``Twin.predict``.
         progress: show a progress bar; None: in terminals and notebooks.
@@ -179,9 +179,9 @@ def gradient_receptive_fields(
     """
     progress = checked_progress(progress)
     if stimulus is None:
-        if frames < 1:
-            raise ValueError(f"frames is {frames}; expected at least 1.")
-        stimulus = np.full((frames, twin.config.stimulus_height, twin.config.stimulus_width), 0.5, np.float32)
+        if num_frames < 1:
+            raise ValueError(f"num_frames is {num_frames}; expected at least 1.")
+        stimulus = np.full((num_frames, twin.config.stimulus_height, twin.config.stimulus_width), 0.5, np.float32)
     stimulus = np.asarray(stimulus)
     if stimulus.dtype == np.uint8:
         stimulus = stimulus.astype(np.float32) / np.float32(255)

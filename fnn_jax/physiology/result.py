@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray
 
-from fnn_jax.common.arrays import header_read
+from fnn_jax.common.arrays import header_read, load_members
 from fnn_jax.common.files import whole_file
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Result(NamedTuple):
             The result, without ``responses`` and ``dataset``: these are None.
 
         Raises:
-            FileNotFoundError: the folder holds no result. ValueError: a file of it is damaged, or it is of another
-                protocol.
+            FileNotFoundError: the folder holds no result. ValueError: a file of it is damaged, or it is of other
+                conditions or another display. Where a protocol's stimuli lay on the display is not in the folder.
         """
         directory = Path(directory).expanduser()
         for name in (UNITS, CONDITIONS, ARRAYS):
@@ -81,11 +81,15 @@ class Result(NamedTuple):
                 raise FileNotFoundError(f"{directory} holds no result: {name} is not there.")
         try:
             table, conditions = pd.read_parquet(directory / UNITS), (directory / CONDITIONS).read_text()
-            arrays = header_read(lambda: _read_arrays(directory / ARRAYS))
+            arrays = header_read(lambda: load_members(directory / ARRAYS))
+            shown_on = directory / DISPLAY  # which older folders do not have
+            display = json.loads(shown_on.read_text(encoding="utf-8")) if shown_on.exists() else None
         except Exception as error:  # pyarrow, zipfile and NumPy raise many kinds
             raise ValueError(f"{directory} holds a result that is damaged: {error}. Measure it again.") from error
         if conditions != protocol.conditions.to_csv(index=False):
             raise ValueError(f"{directory} holds a result of other conditions than those of {protocol!r}.")
+        if display is not None and display != json.loads(json.dumps(protocol.display.record())):
+            raise ValueError(f"{directory} holds a result of another display ({display}) than that of {protocol!r}.")
         axes = {name.removeprefix(AXIS): arrays.pop(name) for name in [*arrays] if name.startswith(AXIS)}
         return cls(protocol, table, protocol.conditions, None, arrays, _values(axes), None)
 
@@ -113,8 +117,3 @@ def _values(axes: dict[str, np.ndarray]) -> pd.Index | None:
     if len(axes) < 2:
         return next((pd.Index(values, name=name) for name, values in axes.items()), None)
     return pd.MultiIndex.from_arrays([*axes.values()], names=[*axes])
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-        return dict(members)

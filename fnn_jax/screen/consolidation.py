@@ -20,6 +20,12 @@ def consolidated(path: Path, names: Iterable[str]) -> dict[str, Any]:
     return {"kind": "inline", "must_understand": False, "metadata": arrays}
 
 
+def is_right(path: Path, names: Iterable[str]) -> bool:
+    """Whether the group's file says nothing of the arrays, or what they say themselves."""
+    together = json.loads((path / "zarr.json").read_text()).get(KEY)
+    return together is None or together == consolidated(path, names)
+
+
 def consolidate(path: Path, names: Iterable[str]) -> None:
     """Write them, whole or not at all, where they are not there already.
 

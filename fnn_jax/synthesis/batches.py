@@ -69,8 +69,8 @@ class Runner:
         def evaluate(leaves, target, parameters):
             return problem.evaluate(leaves, parameters, target)
 
-        alone = jax.device_put(problem.leaves, devices[0])
-        if in_turn and len(devices) == 1 and in_threads.worthwhile(problem, alone):
+        alone = jax.device_put(problem.leaves, devices[0]) if in_turn and len(devices) == 1 else []
+        if alone and in_threads.worthwhile(problem, alone):
             self._several_steps = self._steps_in_threads(in_threads.StepInThreads(problem), alone, devices[0])
         else:
             self._several_steps = over_targets(several_steps, 3)

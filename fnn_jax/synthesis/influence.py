@@ -8,20 +8,30 @@ import numpy as np
 
 from fnn_jax.common.checks import integer
 from fnn_jax.synthesis.result import Synthesis
-from fnn_jax.twin.inputs import check_inputs
+from fnn_jax.twin.inputs import check_inputs, constant_trace
 from fnn_jax.twin.twin import Twin
 
 SMOOTH = 36  # the image's height by this is the sigma, in pixels, over which influence is smoothed
 
 
-def influence(twin: Twin, found: Synthesis, index: int, *, perspectives: Any = None, modulations: Any = None) -> Any:
+def influence(
+    twin: Twin,
+    found: Synthesis,
+    index: int,
+    *,
+    perspectives: Any = None,
+    modulations: Any = None,
+    periphery: str = "dark",
+) -> Any:
     """How much each pixel of a target's first stimulus drives the target's units, ``[H, W]``, the largest 1.
 
     It is the gradient of their mean response after the burn-in with respect to the pixels, root mean square over
     frames, smoothed by a Gaussian. Where it is small, pixels keep the noise of the start, whatever it looks like.
 
     Args:
-        twin: that ``found`` was made for. index: of the target. perspectives, modulations: as for ``Twin.predict``.
+        twin: that ``found`` was made for. index: of the target.
+        perspectives, modulations: as for ``synthesize``; default: those that it learned, or zeros.
+        periphery: as for ``Twin.predict``.
 
     Raises:
         ValueError: there is no such target, or it has no units.
@@ -32,17 +42,28 @@ def influence(twin: Twin, found: Synthesis, index: int, *, perspectives: Any = N
     if units is None:
         raise ValueError(f"target {index} has no units; expected one made for units, not for features.")
     frames = found.frames[index, 0]
-    check_inputs(frames, perspectives, modulations, twin.config)
-    traces = [None if trace is None else np.asarray(trace) for trace in (perspectives, modulations)]
+    traces = []
+    for name, given in (("perspectives", perspectives), ("modulations", modulations)):
+        learned = getattr(found, f"learned_{name}")
+        given = learned[index] if given is None and learned is not None else given
+        traces.append(constant_trace(name, given, len(frames)))
+    eye, behaviour = traces
+    check_inputs(frames, eye, behaviour, twin.config)
     # A twin without its table: then one program serves all units, and all groups of one size.
     chosen = Twin(twin.select(np.atleast_1d(units).tolist()).network)
     video = frames.astype(np.float32) / np.float32(255)
-    gradient = np.asarray(_gradient(chosen, video, *traces, burn_in=found.record["burn_in"]), np.float64)
+    gradient = np.asarray(
+        _gradient(chosen, video, *traces, burn_in=found.record["burn_in"], periphery=periphery), np.float64
+    )
     smooth = gaussian_filter(np.sqrt((gradient**2).mean(0)), video.shape[1] / SMOOTH)
     return smooth / max(smooth.max(), np.finfo(float).tiny)
 
 
-@functools.partial(jax.jit, static_argnames="burn_in")
-def _gradient(twin, video, perspectives, modulations, burn_in):
+@functools.partial(jax.jit, static_argnames=("burn_in", "periphery"))
+def _gradient(twin, video, perspectives, modulations, burn_in, periphery):
     """Of the mean response after the burn-in, with respect to the pixels ``[T, H, W]``."""
-    return jax.grad(lambda pixels: twin.rollout(pixels, perspectives, modulations)[burn_in:].mean())(video)
+
+    def response(pixels):
+        return twin.rollout(pixels, perspectives, modulations, periphery=periphery)[burn_in:].mean()
+
+    return jax.grad(response)(video)

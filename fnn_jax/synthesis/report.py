@@ -29,6 +29,7 @@ def write_report(
     others: Mapping[str, Any] | None = None,
     perspectives: Any = None,
     modulations: Any = None,
+    periphery: str = "dark",
     figures: bool = True,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Path]:
@@ -41,7 +42,7 @@ def write_report(
     Args:
         found: the result of ``synthesize``. folder: that of its ``out``, or another.
         twin: that it was made for; figures then fade where the target's units do not care (``influence``).
-        perspectives, modulations: those that it was made with; of ``influence``.
+        perspectives, modulations, periphery: those that it was made with; of ``influence``.
         others: responses to other stimuli by name, ``[T, target]``, to compare with.
         figures: draw them; a second or more for each target.
         settings: what the page says besides of how the result was made.
@@ -59,6 +60,7 @@ def write_report(
                 f"{argument} is {checks.shown(value)}; expected {getattr(kind, '__name__', 'Twin or None')}."
             )
     folder = checks.path("folder", folder)
+    made_with: dict[str, Any] = {"perspectives": perspectives, "modulations": modulations, "periphery": periphery}
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / TABLE]
     with whole_file(folder / TABLE) as path:
@@ -70,7 +72,7 @@ def write_report(
             compared = {key: np.asarray(each)[:, index] for key, each in (others or {}).items()}
             pixels = None
             if twin is not None and found.record["units"][index] is not None:
-                pixels = influence(twin, found, index, perspectives=perspectives, modulations=modulations)
+                pixels = influence(twin, found, index, **made_with)
             draw_target(found, index, folder / f"{name}.png", others=compared, influence=pixels)
             written.append(folder / f"{name}.png")
     parts = [*_summary(found), *_targets(found, folder, figures), *_provenance(found, twin, settings or {})]

@@ -91,7 +91,14 @@ class Synthesis:
         if not (folder / RESULT).exists():
             raise SynthesisError(f"{folder} holds a synthesis that is not finished. Call synthesize with it to go on.")
         remedy = "Call synthesize with the same arguments: it is computed again."
-        return cls(record=record, **load_arrays(folder / RESULT, record, SynthesisError, remedy))
+        arrays = load_arrays(folder / RESULT, record, SynthesisError, remedy)
+        try:
+            return cls(record=record, **arrays)
+        except TypeError as error:
+            raise SynthesisError(
+                f"{folder} holds a synthesis of another version of fnn_jax ({error}). Read it with that, or call "
+                "synthesize with another folder."
+            ) from error
 
     def save(self, folder: Path) -> None:
         """Write the arrays into a folder that holds the record."""

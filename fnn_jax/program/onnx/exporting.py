@@ -43,10 +43,10 @@ def export_onnx(
 ) -> Path:
     """Write a twin as an ONNX model that predicts in float32, as ``predict`` does, with its state going in and out.
 
-    Inputs of a step: ``frame`` uint8 ``[batch, height, width, channels]``, ``eye`` and ``behaviour`` float32
-    ``[batch, 2]``, z-scored, and the state. Outputs: ``responses`` ``[batch, units]``, mean responses per frame, and
-    the new state. A chunk has an axis of time in front of all but the state: so many frames, at 30 Hz. docs/onnx.md has
-    all names.
+    Inputs of a step: ``stimuli`` uint8 ``[batch, height, width, channels]``, ``perspectives`` and ``modulations``
+    float32 ``[batch, 2]``, z-scored, and the state. Outputs: ``responses`` ``[batch, units]``, mean responses per
+    frame, and the new state. A chunk has an axis of time in front of all but the state: so many frames, at 30 Hz.
+    docs/onnx.md has all names.
 
     Args:
         twin: its dropout and other random draws are of training, and not exported.
