@@ -115,10 +115,10 @@ def test_several_scans_and_disk(twin, display, tmp_path, results):
 
 def test_readout_center(twin, display):
     x, y = protocols.readout_center(twin, display)
-    places = twin.readout_locations()[["monitor_x", "monitor_y_down"]].to_numpy()
+    places = twin.readout_locations()[["monitor_x", "monitor_y_down"]].to_numpy(float)
     inside = places[(np.abs(places) < 1).all(1)]
     column, row = np.median((inside + 1) / 2 * [32, 18] - 0.5, axis=0)
-    np.testing.assert_allclose(display.positions(row, column), (x, y), rtol=1e-6)  # places are float32
+    np.testing.assert_allclose(display.positions(row, column), (x, y))
 
 
 @pytest.mark.parametrize("name", protocols.PROTOCOLS)
