@@ -199,7 +199,7 @@ def test_gradient_receptive_fields(twin, monkeypatch):
         ({"at": 4}, "at is 4; expected a frame of the 4"),
         ({"stimulus": np.zeros((4, 9, 9))}, "expected"),
         ({"units": [99]}, "does not have"),
-        ({"frames": 0}, "frames is 0"),
+        ({"num_frames": 0}, "frames is 0"),
         ({"perspectives": np.full((4, 2), np.nan)}, "perspectives"),
     ):
         with pytest.raises(ValueError, match=message):
