@@ -50,7 +50,7 @@ html_theme = "furo"
 html_title = f"fnn_jax {release}"
 html_additional_pages = {"index": "to_first_page.html"}
 templates_path = ["site"]
-html_static_path, html_css_files, html_js_files = ["site/static"], ["width.css"], ["reachable.js"]
+html_static_path, html_css_files, html_js_files = ["site/static"], ["width.css"], ["reachable.js", "versions.js"]
 copybutton_prompt_text = ">>> "
 
 
