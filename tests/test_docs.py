@@ -122,6 +122,18 @@ def test_published_errors_are_the_ones_of_the_tests():
         assert f"| {TOLERANCES[name].measured:.1e} |" in readme, name
 
 
+def test_quoted_messages_are_those_of_the_code():
+    """Of a message in quotes, what stands between the places that differ occurs in the code."""
+    files = [path for folder in ("fnn_jax", "convert") for path in (ROOT / folder).rglob("*.py")]
+    code = "\n".join(re.sub(r'"\n\s*f?"', "", path.read_text()) for path in files)  # strings on several lines
+    messages = re.findall(r'\*"(.*?)"\*', (ROOT / "docs" / "errors.md").read_text())
+    assert len(messages) > 40
+    for message in messages:
+        parts = [part.strip() for part in message.split("\N{HORIZONTAL ELLIPSIS}")]
+        assert max(map(len, parts)) > 10, message
+        assert not [part for part in parts if part not in code], message
+
+
 def test_every_tolerance_has_room_and_a_measurement():
     for name, tolerance in TOLERANCES.items():
         assert tolerance.measured <= tolerance.allowed, name
