@@ -1,6 +1,7 @@
 """The command line as its user meets it."""
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,13 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 2 and "usage: fnn-jax" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "2.5", "many", "99999999999"])
+def test_counts_are_refused_in_the_name_of_the_option(value, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["export", "twin", "-o", "out.onnx", "--frames", value])
+    assert re.search(f"argument --frames: it is '?{value}'?; expected a positive integer", capsys.readouterr().err)
 
 
 def test_errors_are_one_message_without_traceback(tmp_path, capsys):

@@ -553,7 +553,6 @@ def test_without_anything_it_says_how_to_go_on(tmp_path, monkeypatch, capsys):
 
 CONTRADICTIONS = (
     ["--random", "3", "--scan", "8-5"],
-    ["--random", "0"],
     ["--port", "70000"],
 )
 

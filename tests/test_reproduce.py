@@ -533,7 +533,6 @@ def test_interrupted_it_says_how_to_go_on(published, tmp_path, capsys, monkeypat
 
 def test_bad_arguments_of_the_verb(published, capsys):
     for arguments, message in (
-        (["--num-units", "0"], "num_units is 0"),
         (["--scan", "1-1"], "the published ones are"),
         (["--tolerance", "-1"], "tolerance is -1.0"),
         (["--frames", "99"], "the published stream has 45"),

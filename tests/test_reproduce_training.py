@@ -133,7 +133,6 @@ def test_a_folder_of_ones_own(served, tmp_path, capsys, monkeypatch):
     arguments = ["reproduce", "training", "-o", str(tmp_path / "out")]
     assert cli.main([*arguments, "--data", str(tmp_path / "none")]) == 1
     assert "none holds neither training_data_27203_4_7" in capsys.readouterr().err
-    assert cli.main([*arguments, "--epochs", "0"]) == 1 and "epochs is 0" in capsys.readouterr().err
     assert served.log == [] and not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="out is None; expected, for training, a folder"):
         reproduce("training")

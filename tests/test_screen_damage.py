@@ -1,8 +1,10 @@
 """A screen on disk that is damaged afterwards: refused with the reason, or mended; never served as data."""
 
 import json
+import os
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import xarray
 from faulty import FAULTS, inflict
 
 from fnn_jax import Screen, ScreenError, Twin, open_screen
-from fnn_jax.screen import predictor
+from fnn_jax.screen import locks, predictor
 
 COUNT, FRAMES = 6, 9
 
@@ -147,7 +149,7 @@ def test_results_of_earlier_versions_are_told(whole, screen, videos, tmp_path):
         open_screen(out)
 
 
-def test_consolidated_metadata_are_those_of_the_arrays(whole, screen, videos, tmp_path):
+def test_consolidated_metadata_are_those_of_the_arrays(whole, screen, videos, tmp_path, monkeypatch):
     """Or they are written anew."""
     out = tmp_path / "out.zarr"
     shutil.copytree(whole, out)
@@ -159,6 +161,27 @@ def test_consolidated_metadata_are_those_of_the_arrays(whole, screen, videos, tm
     with pytest.warns(UserWarning, match="Its metadata were mended"):
         same(screen(videos, out), open_screen(whole))
     assert (out / "zarr.json").read_bytes() == (whole / "zarr.json").read_bytes()
+    # Killed while they are written: nothing strange is left in the group, and the next call clears what is beside it.
+    del metadata["consolidated_metadata"]
+    (out / "zarr.json").write_text(json.dumps(metadata))
+
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        with pytest.raises(KeyboardInterrupt):
+            screen(videos, out)
+    assert {file.name for file in out.iterdir()} == {file.name for file in whole.iterdir()}
+    (left,) = locks.folder(out).glob(".zarr.json.incomplete-*")
+    left.rename(left.with_name(left.name.replace(f"-{os.getpid()}-", "-999999999-")))
+    held = locks.claim(out, "7")  # another process is at work
+    same(screen(videos, out), open_screen(whole))
+    assert [file.name for file in locks.folder(out).iterdir()] == ["7.lock"]
+    locks.release(held)
+    locks.clear(out)
+    assert not locks.folder(out).exists()
     # Of a generator more may come, and longer ones: the arrays grow.
     for count in (1, 2, COUNT):
         screen((videos[name] for name in list(videos)[:count]), tmp_path / "generated.zarr")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fnn_jax.cli.options import path_name
+from fnn_jax.cli.options import count, path_name
 from fnn_jax.common.checks import integer, number, seed
 from fnn_jax.data.building import MOST_VALIDATION, NEGATIVE, TRACES
 from fnn_jax.data.example import make_example
@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "directory", metavar="DIR", type=path_name, help="training data, evaluation data, or a folder that holds them"
     )
-    check.add_argument("--window-frames", type=int, default=100, metavar="N", help="of a training window (%(default)s)")
+    check.add_argument("--window-frames", type=count, default=100, metavar="N", help="of a window (%(default)s)")
     check.set_defaults(run=check_data)
     arrays = actions.add_parser(
         "from-arrays",
@@ -88,8 +88,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "twin to start from, and a config.toml, so that fnn-jax train can be tried without a mouse or a download.",
     )
     example.add_argument("-o", "--output", metavar="OUT", type=path_name, required=True, help="folder to write")
-    example.add_argument("--num-units", type=int, default=40, metavar="N", help="%(default)s")
-    example.add_argument("--trials", type=int, default=20, metavar="N", help="a fifth is for validation (%(default)s)")
+    example.add_argument("--num-units", type=count, default=40, metavar="N", help="%(default)s")
+    example.add_argument("--trials", type=count, default=20, metavar="N", help="a fifth validates (%(default)s)")
     example.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a trial (%(default)s)")
     example.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     example.set_defaults(run=make_example_data)
@@ -107,7 +107,7 @@ def _add_building(parser: argparse.ArgumentParser, required: bool = True) -> Non
         help=f"was not recorded, and becomes 0: {', '.join(names)}",
     )
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(144, 256), metavar=("H", "W"), help="of the frames (144 256)"
+        "--size", type=count, nargs=2, default=(144, 256), metavar=("H", "W"), help="of the frames (144 256)"
     )
     parser.add_argument(
         "--fit", choices=FITS, default="crop", help="how frames of another size get this one (%(default)s)"

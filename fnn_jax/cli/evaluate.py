@@ -3,7 +3,7 @@
 import argparse
 
 from fnn_jax import microns
-from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, add_units, path_name, select_units, use_all_cores
+from fnn_jax.cli.options import TAG_HELP, TAGS, add_rollout, add_units, count, path_name, select_units, use_all_cores
 from fnn_jax.data.evaluation import EvaluationData
 from fnn_jax.evaluation.measures import FILES, LEAST_FEV, MEASURES, check_output, evaluate
 from fnn_jax.twin.compilation import enable_compilation_cache
@@ -58,7 +58,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="behaviour that is NaN: put 0, the mean of z-scored traces, or refuse it (%(default)s)",
     )
     add_rollout(parser)
-    parser.add_argument("--batch-size", type=int, metavar="N", help="repeats at once; default: from the memory at hand")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="repeats at once (from the memory at hand)")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are in OUT")
     parser.set_defaults(run=run)
 

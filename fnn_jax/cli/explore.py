@@ -5,7 +5,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from fnn_jax import microns
-from fnn_jax.cli.options import CACHE_HELP, path_name
+from fnn_jax.cli.options import CACHE_HELP, count, path_name
 from fnn_jax.common import checks
 from fnn_jax.common.directories import cache_directory
 from fnn_jax.common.extras import missing
@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory", metavar="DIR", type=path_name, help=f"folder of weights or tables ({CACHE_HELP})"
     )
-    parser.add_argument("--random", type=int, metavar="UNITS", help="units of a twin with random weights, to try it")
+    parser.add_argument("--random", type=count, metavar="UNITS", help="units of a twin with random weights, to try it")
     parser.add_argument("--port", type=int, default=0, help="of the page; default: a free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.set_defaults(run=run)

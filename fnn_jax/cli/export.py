@@ -3,7 +3,7 @@
 import argparse
 
 from fnn_jax import microns
-from fnn_jax.cli.options import TAG_HELP, TAGS, add_units, path_name, select_units
+from fnn_jax.cli.options import TAG_HELP, TAGS, add_units, count, path_name, select_units
 
 OF_ONNX = ("units", "num_frames", "periphery", "external_mb")
 
@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     onnx = parser.add_argument_group("of --format onnx")
     add_units(onnx)
     onnx.add_argument(
-        "--frames", dest="num_frames", type=int, metavar="N", help="a chunk of so many frames instead of one step"
+        "--frames", dest="num_frames", type=count, metavar="N", help="a chunk of so many frames instead of one step"
     )
     onnx.add_argument("--periphery", choices=("dark", "extend"), help="beyond the monitor (dark)")
     onnx.add_argument(

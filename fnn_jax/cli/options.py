@@ -38,6 +38,14 @@ def path_name(text: str) -> str:
     return text
 
 
+def count(text: str) -> int:
+    """How many of something, at least one; refused in the option's name, which the library does not know."""
+    try:
+        return checks.integer("it", int(text) if text.lstrip("+-").isdecimal() else text)
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def unit_name(text: str) -> int | str:
     """A ``readout_id``, a quality, or the path of a table; argparse says this function's name of what is none."""
     return path_name(text) if text in QUALITY or text.endswith(".csv") else int(text)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from fnn_jax.cli.options import CACHE_HELP, path_name, use_all_cores
+from fnn_jax.cli.options import CACHE_HELP, count, path_name, use_all_cores
 from fnn_jax.model.numerics import PRECISIONS
 from fnn_jax.reproduction.responses import FRAMES, TOLERANCE, UNITS
 from fnn_jax.reproduction.together import PARTS, planned, reproduce
@@ -50,11 +50,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-units",
         metavar="N",
-        type=int,
+        type=count,
         help=f"units of each scan, evenly spread over it (default: {UNITS}; tuning: {TUNED_UNITS})",
     )
     parser.add_argument(
-        "--frames", metavar="N", type=int, default=FRAMES, help="responses: first frames of the stream (%(default)s)"
+        "--frames", metavar="N", type=count, default=FRAMES, help="responses: first frames of the stream (%(default)s)"
     )
     parser.add_argument(
         "--tolerance",
@@ -64,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="responses: largest difference that passes, of a unit's largest response (%(default)s)",
     )
     parser.add_argument(
-        "--movies", metavar="N", type=int, default=MOVIES, help="tuning: movies of 30 s that are shown (%(default)s)"
+        "--movies", metavar="N", type=count, default=MOVIES, help="tuning: movies of 30 s that are shown (%(default)s)"
     )
     parser.add_argument(
         "--data",
@@ -74,7 +74,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "training: a folder with the example recording (default: downloaded)",
     )
     parser.add_argument(
-        "--epochs", metavar="N", type=int, help="training: epochs (default: 100, as released; others are for a look)"
+        "--epochs", metavar="N", type=count, help="training: epochs (default: 100, as released; others are for a look)"
     )
     parser.add_argument(
         "--precision",

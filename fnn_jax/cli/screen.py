@@ -13,6 +13,7 @@ from fnn_jax.cli.options import (
     add_weights,
     behaviour,
     common_options,
+    count,
     load_twins,
     path_name,
     use_all_cores,
@@ -55,7 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="keep values inside the network, too, by name or pattern, such as 'recurrent.*' (docs/inside.md)",
     )
     parser.add_argument("--only-features", action="store_true", help="these values instead of the responses")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="stimuli at once; default: from the memory at hand")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="stimuli at once (from the memory at hand)")
     parser.add_argument(
         "--errors",
         choices=("record", "raise"),

@@ -16,6 +16,7 @@ from fnn_jax.cli.options import (
     add_units,
     add_weights,
     behaviour,
+    count,
     path_name,
     select_units,
     use_all_cores,
@@ -49,9 +50,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_units(parser, required=True)
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="of each video (%(default)s)")
+    parser.add_argument("--frames", type=count, default=60, metavar="N", help="of each video (%(default)s)")
     parser.add_argument("--static", action="store_true", help="one image, shown for all frames")
-    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of the optimiser (%(default)s)")
+    parser.add_argument("--steps", type=count, default=500, metavar="N", help="of the optimiser (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=0.05, metavar="X", help="of Adam (%(default)s)")
     parser.add_argument("--contrast", type=float, metavar="X", help="fixed root-mean-square contrast, such as 0.2")
     parser.add_argument("--smooth", type=float, default=1e-4, metavar="X", help="weight of roughness (%(default)s)")
@@ -63,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the largest or the smallest responses (%(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the first stimulus (%(default)s)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="units at once; default: from the memory at hand")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="units at once (from the memory at hand)")
     parser.add_argument(
         "--clips", nargs="+", type=path_name, metavar="VIDEO", help=f"natural clips to compare with ({FORMS})"
     )

@@ -12,6 +12,7 @@ from fnn_jax.cli.options import (
     add_weights,
     behaviour,
     common_options,
+    count,
     load_twins,
     path_name,
     use_all_cores,
@@ -56,7 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="degrees as the eye sees them (of the first scan), or as many to every pixel (%(default)s)",
     )
     parser.add_argument("--pages", type=int, metavar="N", default=6, help="of single units, the best (%(default)s)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="movies at once; default: from the memory at hand")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="movies at once (from the memory at hand)")
     add_prediction(parser, videos=False)
     parser.set_defaults(run=run)
 

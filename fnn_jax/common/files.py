@@ -108,22 +108,24 @@ def _rename_to(new: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, folder: Path | None = None) -> Iterator[Path]:
     """A path to write to, moved to ``path`` only when the block ends without an error; its suffix is the same.
 
-    What a process that was killed left beside it is removed the next time.
+    It lies beside ``path``, or in another folder of the same file system, where strange files beside ``path`` would
+    disturb others. What a process that was killed left there is removed the next time.
 
     Raises:
         DiskFullError: there is no room; what was there is kept.
     """
     path = Path(path).expanduser().resolve()
-    recover(path)
+    beside = path if folder is None else folder / path.name
+    recover(beside)
     temporary = None
     try:
         with explained_full_disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            begin = temporary_prefix(path)
-            handle, name = tempfile.mkstemp(prefix=begin, suffix=path.suffix, dir=path.parent)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            begin = temporary_prefix(beside)
+            handle, name = tempfile.mkstemp(prefix=begin, suffix=path.suffix, dir=beside.parent)
             os.close(handle)
             temporary = Path(name)
             temporary.chmod(0o666 & ~umask())

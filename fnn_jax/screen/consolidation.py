@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fnn_jax.common.files import whole_file
+from fnn_jax.screen import locks
 
 KEY = "consolidated_metadata"
 
@@ -36,7 +37,7 @@ def consolidate(path: Path, names: Iterable[str]) -> None:
     group = json.loads(file.read_text())
     new = group | {KEY: consolidated(path, names)}
     if new != group:
-        with whole_file(file) as temporary:
+        with whole_file(file, folder=locks.folder(path)) as temporary:
             temporary.write_text(json.dumps(new, indent=2))
 
 
@@ -45,5 +46,5 @@ def forget(path: Path) -> None:
     file = path / "zarr.json"
     group = json.loads(file.read_text())
     if group.pop(KEY, None) is not None:
-        with whole_file(file) as temporary:
+        with whole_file(file, folder=locks.folder(path)) as temporary:
             temporary.write_text(json.dumps(group, indent=2))

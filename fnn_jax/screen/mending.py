@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fnn_jax.common.files import temporary_prefix, whole_file
-from fnn_jax.screen import checksums
+from fnn_jax.screen import checksums, locks
 from fnn_jax.screen.results import WAITING, ScreenError
 
 
@@ -57,7 +57,7 @@ def mend_metadata(path: Path, create: Callable[[Path], None]) -> bool:
             return False
         for name, metadata in new.items():
             if old.get(name) != metadata:
-                with whole_file(path / name) as temporary:
+                with whole_file(path / name, folder=locks.folder(path)) as temporary:
                     temporary.write_text(json.dumps(metadata, indent=2))
     return True
 

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from fnn_jax.common.files import explained_full_disk, json_digest, refuse_existing
-from fnn_jax.screen import checksums, consolidation
+from fnn_jax.screen import checksums, consolidation, locks
 from fnn_jax.screen.creation import create_screen
 from fnn_jax.screen.mending import mend_metadata
 from fnn_jax.screen.results import DONE, FAILED, TEXT, WAITING, Layout, Row, ScreenError, unit_columns, with_twins
@@ -67,7 +67,6 @@ class ScreenStore:
         import zarr
 
         self.path = Path(path).expanduser().absolute()
-        self._locks = self.path.with_name(f".{self.path.name}.locks")
         self._ids = ids
         self.verified = not checksums.is_begun(self.path)  # what is new needs no verification
         if self.verified:
@@ -209,19 +208,11 @@ class ScreenStore:
 
     def claim(self, block: int) -> filelock.FileLock | None:
         """The block for this process alone, until ``release``; None where another process has it."""
-        self._locks.mkdir(exist_ok=True)
-        lock = filelock.FileLock(self._locks / f"{block}.lock", thread_local=False)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return None
-        return lock
+        return locks.claim(self.path, str(block))
 
     def release(self, claim: filelock.FileLock) -> None:
         # Whoever holds the file open and locks it next looks first whether the block is done.
-        with contextlib.suppress(OSError):
-            os.unlink(claim.lock_file)
-        claim.release()
+        locks.release(claim)
 
     def write(self, block: int, rows: Sequence[Row]) -> None:
         """Write stimuli of one claimed block, and mark them as done.
@@ -296,7 +287,7 @@ class ScreenStore:
 
         if not is_small(self._group):
             return
-        with self._shapes():
+        with locks.lock(self.path, locks.SHAPES):
             group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             if is_small(group):
                 consolidation.forget(self.path)
@@ -307,18 +298,13 @@ class ScreenStore:
                     group[name].resize(shape)
             self._group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
 
-    def _shapes(self) -> filelock.FileLock:
-        """The shapes of the arrays, for this process alone."""
-        self._locks.mkdir(exist_ok=True)
-        return filelock.FileLock(self._locks / "shape.lock")
-
     def dataset(self):
         """The results as an ``xarray.Dataset``, read when they are used."""
         if (self.done() == DONE).all():
             with contextlib.suppress(OSError):  # results are good without, and may lie where nobody may write
-                with self._shapes():
+                with locks.lock(self.path, locks.SHAPES):
                     consolidation.consolidate(self.path, self._attributes["arrays"])
-            shutil.rmtree(self._locks, ignore_errors=True)
+            locks.clear(self.path)
             for partial in self.path.rglob("*.partial"):  # of processes that were killed
                 partial.unlink(missing_ok=True)
         return _as_dataset(self.path)
