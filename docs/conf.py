@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 import compiled  # noqa: E402, F401  # what notebooks compile is kept for the next build
 import reader  # noqa: E402
@@ -33,7 +33,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "mathml",
 ]
+html_math_renderer = "mathml"
+myst_enable_extensions = ["dollarmath"]
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "docs/api/*.rst", "benchmarks/results/*.md"]
 include_patterns += ["examples/*.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"]

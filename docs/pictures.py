@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import optax
 import pandas as pd
+import stages
 import xarray
 from PIL import Image
 
@@ -186,14 +187,18 @@ PICTURES = {
     "evaluation": evaluated,
     "synthesis": synthesised,
     "training": training,
+    "stage_perspective": stages.perspective,
+    "stage_modulation": stages.modulation,
+    "stage_core": stages.core,
+    "stage_readout": stages.readout,
 }
 
-FEW_COLOURS = ("monet2", "composed", "analysis", "reproduction", "unit", "evaluation", "synthesis", "training")
+SHRUNK = set(PICTURES) - {"demo"}  # whose photograph would show it
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PICTURES:
         path = DOCS / "figures" / f"{name}.png"
         PICTURES[name](path)
-        if name in FEW_COLOURS:
+        if name in SHRUNK:
             shrink(path)
         print(f"{path.relative_to(DOCS)}: {path.stat().st_size / 1000:.0f} kB", flush=True)

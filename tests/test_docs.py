@@ -12,6 +12,7 @@ import jax
 import pytest
 import reader
 import reference
+import reference_options
 from tolerances import TOLERANCES
 
 from fnn_jax import stimuli, synthesis
@@ -89,6 +90,12 @@ def test_the_site_is_built_without_a_warning_and_every_notebook_runs(tmp_path):
 def test_every_public_name_is_in_the_reference():
     """And none that does not exist; with the docstrings of today."""
     assert reference.PAGE.read_text() == reference.page(), "run python tests/reference.py"
+
+
+@pytest.mark.parametrize("name", reference_options.PAGES)
+def test_the_command_line_and_the_configuration_are_those_of_the_code(name):
+    page = (ROOT / "docs" / name).read_text()
+    assert page == reference_options.PAGES[name](), "run python tests/reference_options.py"
 
 
 def test_every_public_argument_is_annotated():

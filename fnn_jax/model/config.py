@@ -66,22 +66,36 @@ def _require_dropout(config: Any) -> None:
 
 @dataclass(frozen=True)
 class PerspectiveConfig:
-    """Stage 1: eye position turns the monitor image into a retinal image of ``height x width``."""
+    """Stage 1: eye position turns the monitor image into a retinal image.
+
+    Attributes:
+        eye_features: numbers of the eye trace: the position of the pupil, x and y.
+        mlp_features, mlp_layers: size and number of the hidden layers between the trace and the angles of the eye.
+        height, width: pixels of the retina.
+        max_angle_deg: eccentricity of the left and right edge of the retina, degrees.
+        kind: ``mlp_monitor_retina`` or ``monitor_retina``, whose layers of the eye are all weight-normalised.
+        hidden_features: of ``monitor_retina``: the size of each hidden layer, instead of ``mlp_features, mlp_layers``.
+        nonlinearity: behind the hidden layers: ``gelu``, ``silu``, ``elu``, ``tanh`` or ``identity``.
+        dropout: of ``monitor_retina``: of its last hidden layer.
+        monitor_pixels: from pixel value to luminance: ``static_power``, ``sigmoid_power`` (a learned one) or ``raw``.
+        monitor_power: of ``static_power`` at the start; of ``sigmoid_power`` the largest.
+        retina_pixels, retina_power: the same from luminance to the retina's response.
+    """
 
     eye_features: int = 2
     mlp_features: int = 16
-    mlp_layers: int = 3  # hidden layers; one more maps onto the three angles of the eye
+    mlp_layers: int = 3
     height: int = 128
     width: int = 192
-    max_angle_deg: float = 75.0  # eccentricity of the left and right edge of the retina
+    max_angle_deg: float = 75.0
     kind: str = _choice("mlp_monitor_retina")
-    hidden_features: tuple[int, ...] = _choice(())  # of monitor_retina, instead of mlp_features and mlp_layers
+    hidden_features: tuple[int, ...] = _choice(())
     nonlinearity: str = _choice("gelu")
-    dropout: float = _choice(0.0)  # of monitor_retina: of its last hidden layer
+    dropout: float = _choice(0.0)
     monitor_pixels: str = _choice("static_power")
-    monitor_power: float = _choice(1.7)  # of static_power at the start; of sigmoid_power the largest
+    monitor_power: float = _choice(1.7)
     retina_pixels: str = _choice("sigmoid_power")
-    retina_power: float = _choice(1.0)  # likewise
+    retina_power: float = _choice(1.0)
 
     def __post_init__(self):
         _require_positive(self, "eye_features", "mlp_features", "mlp_layers", "height", "width")
@@ -108,16 +122,27 @@ class PerspectiveConfig:
 
 @dataclass(frozen=True)
 class ModulationConfig:
-    """Stage 2: behaviour turns into a modulation vector, by a linear layer and an LSTM."""
+    """Stage 2: behaviour turns into a modulation vector, by a linear layer and an LSTM.
+
+    Attributes:
+        behaviour_features: numbers of the behaviour: pupil radius and treadmill velocity.
+        mlp_features: size of the layers before the LSTM.
+        lstm_features: size of the LSTM.
+        dropout: of the LSTM: one mask for each video.
+        kind: ``mlp_lstm``, ``flat_lstm`` or ``sigmoid_lstm``.
+        mlp_layers: of ``mlp_lstm``: layers before the LSTM; all but the first are weight-normalised.
+        nonlinearity: of ``mlp_lstm``: behind these layers, as of the perspective.
+        out_features: of ``flat_lstm`` and ``sigmoid_lstm``: size of the vector; of ``mlp_lstm`` it is the LSTM's.
+    """
 
     behaviour_features: int = 2
     mlp_features: int = 16
     lstm_features: int = 16
     dropout: float = 0.0
     kind: str = _choice("mlp_lstm")
-    mlp_layers: int = _choice(1)  # of mlp_lstm; all but the first are weight-normalised
-    nonlinearity: str = _choice("gelu")  # of mlp_lstm
-    out_features: int | None = _choice(None)  # of flat_lstm and sigmoid_lstm: size of the vector
+    mlp_layers: int = _choice(1)
+    nonlinearity: str = _choice("gelu")
+    out_features: int | None = _choice(None)
 
     def __post_init__(self):
         _require_positive(self, "behaviour_features", "mlp_features", "lstm_features", "mlp_layers")
@@ -138,7 +163,21 @@ class ModulationConfig:
 
 @dataclass(frozen=True)
 class FeedforwardConfig:
-    """Stage 3a: densely connected blocks of space-time convolutions; tuples hold one entry per block."""
+    """Stage 3a: densely connected blocks of space-time convolutions; tuples hold one entry per block.
+
+    Attributes:
+        input_kernel, input_stride: of the first convolution, in pixels of the retina.
+        channels: of the layers of a block.
+        groups: into which these channels are split; a layer does not mix them.
+        layers: of a block.
+        temporal_kernels: frames that a layer sees: this one, and those before it.
+        spatial_kernels: pixels that a layer sees, in height and in width; odd.
+        pools: pixels, in height and in width, that are averaged at the end of a block.
+        out_channels: of the maps that go into the recurrent part.
+        nonlinearity: before each convolution, as of the perspective.
+        dropout: of the layers: one mask of channels for each video.
+        input_weight_norm: whether the first convolution is weight-normalised like the others.
+    """
 
     input_kernel: int = 6
     input_stride: int = 2
@@ -186,6 +225,16 @@ class RecurrentConfig:
     """Stage 3b: the CvT-LSTM, a convolutional LSTM whose gates also read self-attention over positions.
 
     With one group there is no map between groups, and the hidden state does not enter the recurrent input.
+
+    Attributes:
+        in_channels: of the sum of the maps of feedforward part, modulation and other groups.
+        hidden_channels: of hidden state and cells.
+        common_channels: of the convolution, and of queries, keys and values.
+        out_channels: of the maps that the units read.
+        groups: into which all but the last are split; they meet in the map between groups.
+        kernel: of the convolution of input and hidden state, in pixels of the map; odd.
+        dropout: of input and hidden state: one mask of channels for each video.
+        kind: ``cvt_lstm``, ``conv_lstm`` (no attention, and no use for ``common_channels``) or ``rvt``.
     """
 
     in_channels: int = 256
@@ -195,7 +244,7 @@ class RecurrentConfig:
     groups: int = 8
     kernel: int = 3
     dropout: float = 0.0
-    kind: str = _choice("cvt_lstm")  # conv_lstm has no attention and no use for common_channels
+    kind: str = _choice("cvt_lstm")
 
     def __post_init__(self):
         _require_positive(self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel")
@@ -212,11 +261,17 @@ class RecurrentConfig:
 
 @dataclass(frozen=True)
 class ReadoutConfig:
-    """Stage 4: where units read the core, and their feature weights."""
+    """Stage 4: where units read the core, and their feature weights.
+
+    Attributes:
+        bound: of positions: ``tanh``, or ``sigmoid``, which reaches the lower right quarter of the map alone.
+        features: feature weights as they are, ``vanilla``, or normalised, ``norm``.
+        groups: of ``norm``: groups of channels, each normalised by itself.
+    """
 
     bound: str = _choice("tanh")
     features: str = _choice("vanilla")
-    groups: int = _choice(1)  # of norm: groups of channels, each normalised by itself
+    groups: int = _choice(1)
 
     def __post_init__(self):
         _require_one_of(self, "bound", BOUNDS)
@@ -228,10 +283,15 @@ class ReadoutConfig:
 
 @dataclass(frozen=True)
 class UnitConfig:
-    """What makes a response out of a readout, and the loss that goes with it."""
+    """What makes a response out of a readout, and the loss that goes with it.
+
+    Attributes:
+        kind: ``poisson``: an exponential and the Poisson loss; ``elu_mse``: ``elu(r) + alpha`` and the squared error.
+        alpha: of ``elu_mse``.
+    """
 
     kind: str = _choice("poisson")
-    alpha: float = _choice(1.0)  # of elu_mse
+    alpha: float = _choice(1.0)
 
     def __post_init__(self):
         _require_one_of(self, "kind", UNITS)
@@ -240,7 +300,14 @@ class UnitConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The whole network. ``NetworkConfig.microns(num_units)`` is the published architecture."""
+    """The whole network. ``NetworkConfig.microns(num_units)`` is the published architecture.
+
+    Attributes:
+        num_units: of the readout.
+        num_streams: copies of modulation, core and readout with weights of their own, whose readouts are averaged.
+        stimulus_height, stimulus_width, stimulus_channels: of a frame on the monitor; frames are gray.
+        perspective, modulation, feedforward, recurrent, readout, unit: the stages, see below.
+    """
 
     num_units: int
     num_streams: int = 4

@@ -24,7 +24,7 @@ class Recipe:
             frozen. Default: everything but the core and the LSTM of the modulation.
         transfer: parts that are taken over from a trained twin, where one is given; the rest starts anew.
         without: stages whose traces are replaced by zeros, out of ``"perspective"`` (eye) and ``"modulation"``.
-        epochs: of a cycle; ``cycles`` of them follow one another, each with its own cosine of the learning rate.
+        epochs, cycles: epochs of a cycle; cycles follow one another, each with its own cosine of the learning rate.
         warmup_epochs: at the start of the first cycle, in which the learning rate grows from zero.
         learning_rate, momentum, nesterov, weight_decay: of stochastic gradient descent.
         optimizer: ``"released"``, or the name of one in optax, such as ``"adam"``, which gets the learning rate alone.
@@ -39,8 +39,8 @@ class Recipe:
             trace; ``"drop"``, they are not used; ``"error"``, none may be.
         accumulate: batches whose gradients are averaged before an update.
         patience: epochs without a better validation objective after which training stops; None: never.
-        decorrelation: weight of the penalty on correlated channels of the core, over the last
-            ``decorrelation_frames`` of a window and the part ``decorrelation_rate`` of the samples (0: all).
+        decorrelation, decorrelation_frames, decorrelation_rate: weight of the penalty on correlated channels of the
+            core; the frames at the end of a window, and the part of their samples (0: all), over which it is taken.
         precision: of the products in the core; see docs/speed.md.
         keep_features: outputs of the core are computed once and kept on disk, where only the readout is trained and
             nothing is drawn at random before it.
