@@ -14,7 +14,8 @@ from pathlib import Path
 VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?")
 FIRST_PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=VERSION/docs/index.html"><title>fnn_jax</title></head>
+<head><meta charset="utf-8"><title>fnn_jax</title>
+<meta http-equiv="refresh" content="0; url=VERSION/docs/index.html"></head>
 <body><a href="VERSION/docs/index.html">fnn_jax VERSION</a></body>
 </html>
 """

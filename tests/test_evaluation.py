@@ -493,12 +493,15 @@ def test_broken_weights_are_said(network, folder):
 def test_measures_that_mean_nothing_are_flagged(twin, tmp_path, monkeypatch, capsys):
     """Noise alone: little is explainable; cc_norm above 1 where cc_max is too low by chance."""
     columns = {"cc_norm": [0.5, 1.7, np.nan], "feve": [0.4, -30.0, 4.9], "fev": [0.3, 0.05, 0.15]}
-    table = pd.DataFrame({name: columns.get(name, [0.1] * 3) for name in MEASURES})
+    columns |= {"num_repeats": [6.0] * 3, "num_frames": [270] * 3}
+    table = pd.DataFrame(dict.fromkeys(MEASURES, [0.1] * 3) | columns)
     flagged = evaluation.Evaluation(table, table, {"twin": "t"}, None)
     assert flagged.explainable().tolist() == [True, False, False]
     first, second = flagged.remarks()
     assert first.startswith("feve means nothing for 2 of 3 units") and "feve of the 1 above: median 0.400" in first
-    assert second.startswith("cc_norm is above 1 for 1 of 3 units")
+    assert second.startswith("cc_norm is above 1 for 1 of 3 units") and "(6 and 270 here); compare cc_abs" in second
+    high = evaluation.Evaluation(table.assign(feve=[1.4, -30, 4.9]), table, {}, None).remarks()[1]
+    assert high.startswith("feve is above 1 for 1 of the 1 units with fev above 0.15: their noise")
     fine = evaluation.Evaluation(table.iloc[:1], table, {"twin": "t"}, None)
     assert fine.remarks() == []
     assert "no unit is left" in evaluation.Evaluation(table.iloc[1:2], table, {}, None).remarks()[0]

@@ -19,6 +19,7 @@ from fnn_jax.common.figures import (
     SMALL,
     VALUES,
     color_bar,
+    legend_above,
     style,
 )
 from fnn_jax.common.rate import HZ
@@ -95,7 +96,7 @@ def draw_traces(ax: Any, responses: Any, names: Sequence[str] | None = None, *, 
         ax.plot(time, np.asarray(mean), color=DATA, linewidth=1.8, label="mean of all")
     ax.set(xlabel="time (s)", ylabel=RESPONSE, xlim=(0, len(responses) / HZ))
     if names is not None:
-        ax.legend(fontsize=SMALL, frameon=False)
+        legend_above(ax)
     return style(ax)
 
 

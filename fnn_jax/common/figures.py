@@ -80,6 +80,11 @@ def style(ax: Any, title: str | None = None) -> Any:
     return ax
 
 
+def legend_above(ax: Any) -> None:
+    """Names in two columns above the axes, where they hide nothing of what is drawn."""
+    ax.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+
+
 def panel_letters(axes: Sequence[Any]) -> None:
     """a, b, c ... above the left edge of each of some axes."""
     for ax, letter in zip(axes, string.ascii_lowercase, strict=False):

@@ -83,11 +83,18 @@ class Evaluation:
                 f"feve means nothing for {few} of {len(table)} units: fev, what is explainable of their responses, is "
                 f"{LEAST_FEV} or less; {there if kept.any() else 'no unit is left'}"
             )
-        high = int((table["cc_norm"] > 1).sum())
-        if high:
+        few_repeats = (
+            f"as happens with few repeats or frames ({table['num_repeats'].median():.3g} and "
+            f"{table['num_frames'].median():.0f} here); compare cc_abs, which does without"
+        )
+        if high := int((kept & (table["feve"] > 1)).sum()):
             remarks.append(
-                f"cc_norm is above 1 for {high} of {len(table)} units: their cc_max is estimated too low, as happens "
-                "with few repeats or frames; compare cc_abs, or leave out units of low cc_max"
+                f"feve is above 1 for {high} of the {kept.sum()} units with fev above {LEAST_FEV}: their noise is "
+                f"estimated too high, {few_repeats}"
+            )
+        if high := int((table["cc_norm"] > 1).sum()):
+            remarks.append(
+                f"cc_norm is above 1 for {high} of {len(table)} units: their cc_max is estimated too low, {few_repeats}"
             )
         return remarks
 

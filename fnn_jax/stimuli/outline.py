@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn_jax.common.figures import HIGHLIGHT, REFERENCE, SMALL, style
+from fnn_jax.common.figures import HIGHLIGHT, REFERENCE, legend_above, style
 from fnn_jax.model import geometry
 from fnn_jax.stimuli.display import Display, azimuth_elevation, require_display
 
@@ -46,7 +46,7 @@ def draw_retina(ax: Any, twin: Any, eye: Any = (0.0, 0.0), *, label: str = "reti
         *azimuth_elevation(rays @ Display.of(twin).axes), color=HIGHLIGHT, linewidth=0.8, linestyle="--", label=label
     )
     ax.set(xlabel="x (deg)", ylabel="y (deg)", aspect="equal")
-    ax.legend(fontsize=SMALL, frameon=False)
+    legend_above(ax)
     return style(ax)
 
 
