@@ -154,11 +154,21 @@ class Perspective(nnx.Module):
         Points are (x, y) in [-1, 1] from edge to edge, of the retina (which the maps of the core cover, too) and of the
         image on the monitor: -1 is the left edge and the *top*. They may lie outside the monitor.
         """
+        return self.rays_on_monitor(jnp.asarray(self.retinal_rays(points), self.retina.dtype), eye)
+
+    def retinal_rays(self, points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 3"]:
+        """Unit rays of points of the retina, [-1, 1] from edge to edge, as they are before the eye turns; float64."""
         height, width = self.retina.shape[:2]
-        rays = geometry.angular_rays(geometry.edges_to_isotropic(points, height, width), self.max_angle_deg)
-        rays = jnp.asarray(rays, self.retina.dtype) @ self.gaze(eye[None])[0].T
-        on_monitor = geometry.project_on_monitor(rays, *self.monitor.placement(None))
-        return geometry.isotropic_to_sampling(on_monitor, self.stimulus_size, (height, width))
+        return geometry.angular_rays(geometry.edges_to_isotropic(points, height, width), self.max_angle_deg)
+
+    @full_precision
+    def rays_on_monitor(
+        self, rays: Float[Array, "points 3"], eye: Float[Array, "eye_features"]
+    ) -> Float[Array, "points 2"]:
+        """Where ``retinal_rays`` meet the monitor, for one position of the eye; see ``monitor_position``."""
+        turned = rays @ self.gaze(eye[None])[0].T
+        on_monitor = geometry.project_on_monitor(turned, *self.monitor.placement(None))
+        return geometry.isotropic_to_sampling(on_monitor, self.stimulus_size, self.retina.shape[:2])
 
     @full_precision
     def monitor_rays(self, height: int, width: int) -> Float[Array, "height width 3"]:
