@@ -5,7 +5,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -100,10 +100,42 @@ def _load(path: Path) -> Any:
         return np.load(file, allow_pickle=False)
 
 
-def load_members(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz, none of which may need pickle."""
+def load_members(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of an .npz, none of which may need pickle: all, or those of some names."""
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-        return dict(members)
+        return {name: members[name] for name in (members if names is None else names)}
+
+
+def member_names(path: Path) -> list[str]:
+    """Of the arrays of an .npz, of which none is read."""
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def load_row(path: Path, name: str, row: int) -> np.ndarray:
+    """``array[row]`` of one array of an .npz, of which no other part is kept in memory.
+
+    Raises:
+        ValueError: the file is damaged, or the array has no such row, or needs pickle.
+    """
+    try:
+        return header_read(lambda: _read_row(path, name, row))
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        raise ValueError(f"{path}: row {row} of the array {name!r} cannot be read ({error}).") from error
+
+
+def _read_row(path: Path, name: str, row: int) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(file)
+        if not 0 <= row < shape[0]:
+            raise ValueError(f"its shape is {list(shape)}")
+        if is_fortran:  # a row lies in many places
+            return load_members(path, [name])[name][row]
+        count = int(np.prod(shape[1:]))
+        file.seek(file.tell() + row * count * dtype.itemsize)
+        return np.frombuffer(file.read(count * dtype.itemsize), dtype).reshape(shape[1:])
 
 
 def array_digest(array: np.ndarray) -> bytes:

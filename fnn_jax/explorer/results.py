@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.arrays import header_read
+from fnn_jax.common.arrays import header_read, load_members, load_row, member_names
 from fnn_jax.common.checks import path as checked_path
 from fnn_jax.common.drawing import draw_frames, draw_traces
 from fnn_jax.common.figures import RESPONSES, color_bar, style
@@ -23,7 +22,8 @@ from fnn_jax.stimuli.display import Display
 from fnn_jax.synthesis.result import RECORD, Synthesis
 
 NUMBERS = ("readout_id", "unit_id")
-IDENTITY = ("scan", "session", "scan_idx", *NUMBERS)
+WEIGHTS = "weights"  # what the weights of a unit's twin are called, where there are several for one scan
+IDENTITY = (WEIGHTS, "scan", "session", "scan_idx", *NUMBERS)
 TARGET = "target"  # what the table of a synthesis calls a unit
 HEIGHT, FLAT = 62, 30  # millimetres: of a panel, and of a strip of frames
 
@@ -41,10 +41,11 @@ def unit_name(unit: pd.Series) -> str:
     """What a row of a table of units is called."""
     known = {name: whole(unit[name]) for name in (*IDENTITY, TARGET) if name in unit and not pd.isna(unit[name])}
     scan = known.get("scan") or (f"{known['session']}-{known['scan_idx']}" if "scan_idx" in known else "")
+    of_weights = f", {known[WEIGHTS]}" if WEIGHTS in known else ""
     for name, word in (("readout_id", "readout"), ("unit_id", "unit"), (TARGET, "target")):
         if name in known:
-            return f"{scan} {word} {known[name]}".strip()
-    return f"{scan} row {unit.name}".strip()
+            return f"{scan} {word} {known[name]}{of_weights}".strip()
+    return f"{scan} row {unit.name}{of_weights}".strip()
 
 
 def whole(value: Any) -> Any:
@@ -83,17 +84,16 @@ class Tuned:
         ValueError: a file of it is damaged or missing.
     """
 
-    def __init__(self, path: Path, name: str, code: str):
+    def __init__(self, path: Path, name: str, code: str, weights: str | None = None):
         self.path, self.name, self.code = path, name, code
         try:
-            self.units = pd.read_parquet(path / UNITS)
-            with np.load(path / ARRAYS) as arrays:
-                self._names = list(arrays)
-                whole = [each for each in self._names if each == "curve" or each.startswith("axis/")]
-                self._arrays = {each: arrays[each] for each in whole}
+            self.units = _of_weights(pd.read_parquet(path / UNITS), weights)
+            self._names = member_names(path / ARRAYS)
+            whole = [each for each in self._names if each == "curve" or each.startswith("axis/")]
+            self._arrays = header_read(lambda: load_members(path / ARRAYS, whole))  # fields may not fit into memory
             shown_on = path / DISPLAY
             self._display = Display.of_record(json.loads(shown_on.read_text())) if shown_on.exists() else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # pandas, zipfile, zlib and NumPy raise many kinds
             raise ValueError(
                 f"results has {str(path)!r}, of which a file is missing or damaged ({error}). Measure it again "
                 "in a new folder."
@@ -134,7 +134,7 @@ class Tuned:
 
     def _draw_field(self, name: str, place: int, ax: Any) -> None:
         """In pixels where the folder is an older one, which does not say how many degrees they have."""
-        field = self._field(name, place)
+        field = load_row(self.path / ARRAYS, name, place)
         size = 1
         if field.ndim == 3:  # of noise: one for each lag, in checks
             field = field[int(self.units["best_lag"].iloc[place])]
@@ -142,19 +142,6 @@ class Tuned:
         rows, columns = field.shape
         display = self._display or Display.in_pixels(rows * size, columns * size)
         draw_receptive_field(ax, field, display.in_blocks(size), RESPONSE if size == 1 else "weighted level")
-
-    def _field(self, name: str, place: int) -> np.ndarray:
-        """That of one unit; those of all may not fit into memory."""
-        return header_read(lambda: self._read_field(name, place))
-
-    def _read_field(self, name: str, place: int) -> np.ndarray:
-        with zipfile.ZipFile(self.path / ARRAYS) as archive, archive.open(f"{name}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-            count = int(np.prod(shape[1:]))
-            file.seek(file.tell() + place * count * dtype.itemsize)
-            return np.frombuffer(file.read(count * dtype.itemsize), dtype).reshape(shape[1:])
 
 
 class Synthesized:
@@ -164,11 +151,12 @@ class Synthesized:
         SynthesisError: it is damaged, or not finished.
     """
 
-    def __init__(self, path: Path, name: str, code: str):
+    def __init__(self, path: Path, name: str, code: str, weights: str | None = None):
         self.name, self.code = name, code
         self._found = Synthesis.load(path)
         scan = self._found.record["twin"].rsplit(" ", 1)[0]
-        self.units = self._found.table.rename(columns={TARGET: "readout_id"}).assign(scan=scan)
+        units = self._found.table.rename(columns={TARGET: "readout_id"}).assign(scan=scan)
+        self.units = _of_weights(units, weights)
 
     def panels(self, unit: pd.Series) -> list[Panel]:
         """The stimulus, and the responses to it; nothing of a unit that is no target."""
@@ -193,23 +181,29 @@ class Synthesized:
 Opened = Tuned | Synthesized
 
 
-def open_result(path: str | os.PathLike, name: str | None = None) -> Opened | None:
+def open_result(path: str | os.PathLike, name: str | None = None, weights: str | None = None) -> Opened | None:
     """What a folder holds of single units; None: it is a table, or another thing without any.
 
     Args:
         path: of a folder of ``fnn-jax tune`` or ``fnn-jax synthesize``. name: what panels call it; default: the
-            folder's.
+            folder's. weights: what the column ``weights`` calls those that it was made with, where a table has units
+            of several; default: it is about all of them.
 
     Raises:
         ValueError: it is damaged.
     """
     folder = checked_path("path", path).expanduser()
-    code = f"open_result({str(path)!r}{'' if name is None else f', {name!r}'})"
+    more = ("" if name is None else f", {name!r}") + ("" if weights is None else f", weights={weights!r}")
+    code = f"open_result({str(path)!r}{more})"
     if (folder / RECORD).exists():
-        return Synthesized(folder, name or folder.name, code)
+        return Synthesized(folder, name or folder.name, code, weights)
     if (folder / ARRAYS).exists() and (folder / UNITS).exists():
-        return Tuned(folder, name or folder.name, code)
+        return Tuned(folder, name or folder.name, code, weights)
     return None
+
+
+def _of_weights(units: pd.DataFrame, weights: str | None) -> pd.DataFrame:
+    return units if weights is None else units.assign(**{WEIGHTS: weights})
 
 
 def _draw_plane(ax: Any, axes: dict[str, np.ndarray], curve: np.ndarray) -> None:
