@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from PIL import Image
 
 from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
+from fnn_jax.common.arrays import load_row
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
 from fnn_jax.explorer import comparing, join_results, markdown, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
+from fnn_jax.explorer.dropping import DroppedFiles
 from fnn_jax.explorer.inner import InnerMap, color_scale, map_names
 from fnn_jax.explorer.measuring import measure_direction
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, movie_code
@@ -105,6 +108,10 @@ def test_views_and_colours(state):
     assert names == ["cortex from above", "cortex from the side", "visual space"]
     assert state.shown == ["cortex from above", "visual space"]
     assert "unit_id" in state.columns and state.columns[0] == "brain_area"
+    assert state.axes == ("gOSI", "pref_ori")  # no measure is there twice
+    state.show_columns("unit_z", "gOSI")
+    state.shown = ["any two columns"]
+    assert [view.name for view in state.maps()] == ["gOSI over unit_z"] and state.picture("png").startswith(b"\x89PNG")
     assert [view.x for view in views_of(pd.DataFrame({"a": np.arange(20.0), "b": np.arange(20.0)}))] == ["a"]
     assert views_of(pd.DataFrame({"name": ["a", "b"]})) == []
     kinds = colors_of(pd.Series(["b", None, "a"], name="area"))
@@ -180,9 +187,10 @@ def test_tables_of_twins(twin):
 
 @pytest.fixture(scope="module")
 def playing(twin):
-    """The state of an explorer of a twin that has played a grating to two picked units."""
-    state = State(tables.twin_table([twin], "twins = [twin]"))
-    state.picked = [4, 2]
+    """The state of an explorer of two weights of one scan, here the same, that has played a grating to two picked units,
+    one of each."""
+    state = State(tables.twin_table([twin, twin], "twins = [twin, twin]\nweights = ['one', 'two']", ["one", "two"]))
+    state.picked = [11, 2]
     behaviour = Behaviour(0.5, -0.5, 0.0, 1.0)
     state.play("drifting grating", {"directions": 90.0, "on_s": 0.5}, "", behaviour, InnerMap("core", 1))
     state.playing.wait()
@@ -191,7 +199,10 @@ def playing(twin):
 
 def test_what_is_played_is_what_the_lines_of_python_say(playing, twin, tmp_path, monkeypatch):
     played = playing.playing.result
-    assert playing.playing.error == "" and played.names == ("twin readout 4", "twin readout 2")
+    assert playing.playing.error == "" and played.names == ("twin readout 4, two", "twin readout 2, one")
+    assert "units of 2 twins" in played.remark
+    alone = twin.select([4, 2]).predict(played.frames, np.tile([0.5, -0.5], (30, 1)), np.tile([0.0, 1.0], (30, 1)))
+    np.testing.assert_allclose(played.responses, alone, rtol=1e-5)
     names = {"twin": twin}
     monkeypatch.chdir(tmp_path)
     exec(compile(playing.played_code(12), "exported", "exec"), names)
@@ -254,7 +265,30 @@ def test_what_cannot_be_played_is_said_and_the_next_is_played(playing, tmp_path)
     playing.play(VIDEO, {}, str(tmp_path / "long.npy"), Behaviour(), core)
     playing.playing.wait()
     assert len(playing.playing.result.frames) == 150 and "last 50 frames" in playing.playing.result.remark
-    assert len(playing.playing.result.names) == 6
+    assert len(playing.playing.result.names) == 6 and "dropped" not in playing.playing.result.code
+
+
+def test_a_dropped_file_is_played_as_others_are(playing):
+    kept = playing.dropped.keep("noise.npy", b"no array")
+    playing.play(VIDEO, {}, kept, Behaviour(), InnerMap("core", 1))
+    playing.playing.wait()
+    assert "noise.npy" in playing.playing.error
+    content = io.BytesIO()
+    np.save(content, np.zeros((30, 18, 32), np.uint8))
+    assert playing.dropped.keep("folder\\noise.npy", content.getvalue()) == kept  # in its place
+    playing.play(VIDEO, {}, kept, Behaviour(), InnerMap("core", 1))
+    playing.playing.wait()
+    assert playing.playing.error == "" and len(playing.playing.result.frames) == 30
+    code = playing.playing.result.code
+    assert "# 'noise.npy' was dropped into the page" in code and "stimuli.video(display, 'noise.npy')" in code
+    assert kept in playing.dropped and "noise.npy" not in playing.dropped
+    for name in ("", ".."):
+        with pytest.raises(ValueError, match="expected the name of a file"):
+            DroppedFiles().keep(name, b"")
+    with pytest.raises(ValueError, match="big.mp4, has 201 MB; expected at most 200"):
+        DroppedFiles().keep("big.mp4", bytes(201 * 10**6))
+    playing.dropped = DroppedFiles()  # as at the end of the command
+    assert not Path(kept).parent.exists()
 
 
 CURVES = {
@@ -310,15 +344,19 @@ def test_every_protocol_is_drawn_from_its_folder(folders):
         opened = open_result(folders / name)
         assert draw_panel(opened.panels(opened.units.iloc[3])[0]).axes[0].get_xlabel() == label
         array = next(iter(CURVES[name].values()))
-        np.testing.assert_array_equal(open_result(folders / name)._field(next(iter(CURVES[name])), 3), array[3])
+        np.testing.assert_array_equal(load_row(folders / name / "arrays.npz", next(iter(CURVES[name])), 3), array[3])
+    with pytest.raises(ValueError, match=r"row 5 of the array 'on' cannot be read \(its shape is \[5, 6, 8\]\)"):
+        load_row(folders / "dots" / "arrays.npz", "on", 5)
     assert open_result(folders) is None
 
 
 def test_a_damaged_folder_is_named(folders, tmp_path):
     (tmp_path / "units.parquet").write_bytes((folders / "direction" / "units.parquet").read_bytes())
-    (tmp_path / "arrays.npz").write_bytes(b"no arrays")
-    with pytest.raises(ValueError, match=r"results has .*missing or damaged .* Measure it again"):
-        open_result(tmp_path)
+    objects = np.array([{}], object)
+    for damage in (lambda path: path.write_bytes(b"no arrays"), lambda path: np.savez(path, curve=objects)):
+        damage(tmp_path / "arrays.npz")
+        with pytest.raises(ValueError, match=r"results has .*missing or damaged .* Measure it again"):
+            open_result(tmp_path)
 
 
 def test_two_units_side_by_side(folders, tmp_path, monkeypatch):
@@ -350,9 +388,9 @@ def test_results_beside_the_units_of_a_twin(folders, twin, tmp_path):
     of_twin = tmp_path / "direction"
     shutil.copytree(folders / "direction", of_twin)
     units(5).assign(scan=twin.name, readout_id=[4, 1, 2, 3, 90], k=1.0, mu=np.nan).to_parquet(of_twin / "units.parquet")
-    pd.DataFrame({"readout_id": [1, 2], "gOSI": 2.0, "depth": [3, 4]}).to_csv(tmp_path / "mine.csv", index=False)
+    pd.DataFrame({"readout_id": [1, 2], "gOSI": [2.0, 1], "depth": [3, 4]}).to_csv(tmp_path / "mine.csv", index=False)
     twin.save(tmp_path / "twins")
-    options = {"random": None, "directory": str(tmp_path / "twins"), "scan": None}
+    options = {"random": None, "directory": [str(tmp_path / "twins")], "scan": None}
     paths = [of_twin, tmp_path / "screen.zarr", tmp_path / "mine.csv"]
     table = explore._table(argparse.Namespace(results=paths, **options))
     assert len(table.units) == 7 and "direction (4 of its 5 units), screen.zarr (7 of its 7 units)" in table.title
@@ -360,6 +398,8 @@ def test_results_beside_the_units_of_a_twin(folders, twin, tmp_path):
     assert row["gOSI (direction)"] != 2 and row["gOSI (mine.csv)"] == 2 and row["depth"] == 3 and row["mean_response"]
     assert table.units["source"].tolist()[:2] == ["screen.zarr", "direction, screen.zarr, mine.csv"]
     assert "brain_area" in table.units and colors_of(table.units["gOSI (direction)"]).limits == (0, 1)
+    both = State(table).views["any two columns"]  # one measure of two results
+    assert (both.x, both.y) == ("gOSI (direction)", "gOSI (mine.csv)") and len({*limits_of(table.units, both)}) == 1
     pd.testing.assert_frame_equal(run_code(table.code), table.units, check_like=True)
     comparison = Comparison(State(table))
     comparison._state.picked = [1, 5]
@@ -471,6 +511,9 @@ def test_played_responses_are_compared(playing):
     playing.picked = [4, 3]
     assert "correlation" in comparison.together().title
     assert comparison.unmeasured() == [0] and comparison.results() == []
+    playing.picked = [4, 11]  # the same unit by two weights, of which one was played to
+    assert comparison.names == ["twin readout 4, one", "twin readout 4, two"] and comparison.unmeasured() == [0, 1]
+    assert "correlation" not in comparison.together().title
     assert "measure_direction" not in comparison.code() and ", played, " in comparison.code()
     playing.picked = [6]
     assert comparison.together() is None and "played" not in comparison.code()
@@ -478,20 +521,22 @@ def test_played_responses_are_compared(playing):
 
 @pytest.mark.slow  # it compiles
 def test_direction_tuning_is_measured_once_and_kept(twin, own_cache):
-    state = State(tables.twin_table([twin], "twins = [twin]"))
-    state.picked = [4]
+    state = State(tables.twin_table([twin, twin], "twins = [twin, twin]\nweights = ['one', 'two']", ["one", "two"]))
+    state.picked = [4, 11]  # one unit by two weights, which are the same here
     comparison, said = Comparison(state), []
     comparison.measure()
     comparison.work.wait()
     assert comparison.work.error == ""
-    assert [panel.title for panel in comparison.panels()[0]][-1] == "direction, measured here"
-    assert comparison.unmeasured() == [] and "open_result(measure_direction(twins[0])" in comparison.code()
+    for panels in comparison.panels():  # each has that of its own twin
+        assert [panel.title for panel in panels][1:] == ["direction, measured here"]
+    assert comparison.unmeasured() == []
+    assert "open_result(measure_direction(twins[1]), 'measured here', weights='two')" in comparison.code()
     folder = measure_direction(twin, say=said.append)
     assert said == [] and folder.is_relative_to(own_cache)  # nothing is computed again
     assert Comparison(state).unmeasured() == []  # it is known in the next session
     (folder / "units.parquet").write_bytes(b"damaged")
     again = Comparison(state)
-    assert again.unmeasured() == [0]
+    assert again.unmeasured() == [0, 1]
     again.measure()
     again.work.wait()
     assert again.work.error == "" and again.unmeasured() == []
@@ -631,7 +676,14 @@ def test_published_tables_and_folders_of_twins(here, twin, tmp_path):
     assert {"unit_x", "brain_area", "cc_abs", "session"} <= set(table.units) and len(table.units)
     pd.testing.assert_frame_equal(run_code(table.code), table.units)
     twin.save(tmp_path / "mine")
-    options = argparse.Namespace(results=[], random=None, directory=str(tmp_path / "mine"), scan=None)
-    found = explore._table(options)
-    assert len(found.units) == twin.num_units
-    assert len(run_code(found.code)) == twin.num_units
+    twin.save(tmp_path / "other" / "mine")
+    paths = [str(tmp_path / name) for name in ("mine", "other/mine")]
+    for count in (1, 2):
+        options = argparse.Namespace(results=[], random=None, directory=paths[:count], scan=None)
+        found = explore._table(options)
+        assert len(found.units) == count * twin.num_units
+        pd.testing.assert_frame_equal(run_code(found.code), found.units, check_like=True)
+    assert found.units["weights"].unique().tolist() == paths and found.twin_numbers.tolist() == [0] * 7 + [1] * 7
+    options.directory = paths[:1] * 2
+    with pytest.raises(ValueError, match="twice; expected each once"):
+        explore._table(options)

@@ -192,7 +192,7 @@ def test_play(twin, browser, tmp_path):
     the random twin has as many pixels as the published ones."""
     twin.save(tmp_path / "mine")
     whose = ["--random", "12"] if os.environ.get("FNN_JAX_PICTURES") else ["--directory", "mine"]
-    with running(tmp_path, tmp_path / "log", *whose) as (_, address):
+    with running(tmp_path, tmp_path / "log", *whose) as (process, address):
         page, elsewhere = opened(browser, address)
         page.get_by_text("Play a stimulus").click()
         page.get_by_label("Stimulus", exact=True).select_option("moving bar")
@@ -219,7 +219,19 @@ def test_play(twin, browser, tmp_path):
         page.get_by_label("Stimulus", exact=True).select_option("video, image or array")
         page.get_by_text("Compute and play").click()
         page.wait_for_selector("text=No path is given")
+        np.save(tmp_path / "dropped.npy", np.random.default_rng(0).integers(0, 256, (30, 18, 32), np.uint8))
+        page.locator("input[type=file]").set_input_files(tmp_path / "dropped.npy")
+        path = page.get_by_label("Path of a file on this computer")
+        while not path.input_value():
+            page.wait_for_timeout(100)
+        page.get_by_text("Compute and play").click()
+        page.wait_for_selector("text=/^30 frames, /")
+        assert "'dropped.npy' was dropped into the page" in page.locator("code:visible").last.inner_text()
         assert elsewhere == []
+        assert (kept := Path(path.input_value())).exists()
+        process.send_signal(signal.SIGINT)
+        process.wait(LONGEST_MS / 1000)
+        assert not kept.parent.exists()
 
 
 def test_two_units(twin, browser, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnn_jax import microns
@@ -40,7 +42,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scan", nargs="+", metavar="8-5", help="published scans, or those of a folder; default: all")
     parser.add_argument(
-        "--directory", metavar="DIR", type=path_name, help=f"folder of weights or tables ({CACHE_HELP})"
+        "--directory",
+        metavar="DIR",
+        type=path_name,
+        action="append",
+        help=f"folder of weights or tables ({CACHE_HELP}); given twice or more, of weights: units of all are compared",
     )
     parser.add_argument("--random", type=count, metavar="UNITS", help="units of a twin with random weights, to try it")
     parser.add_argument("--port", type=int, default=0, help="of the page; default: a free one")
@@ -92,13 +98,30 @@ def _units(options: argparse.Namespace) -> "UnitTable":
 
         code = f"import pandas as pd\nfrom fnn_jax import Twin\n\ntwins = [Twin.random(num_units={options.random})]"
         return tables.twin_table([Twin.random(num_units=options.random)], code)
-    directory = cache_directory(options.directory)
-    if is_store(directory):
-        scans = options.scan or Store(directory).scans()
-        code = f"import pandas as pd\nfrom fnn_jax import microns\n\nscans = {scans}\n"
-        code += f"twins = [microns.load({str(directory)!r}, scan) for scan in scans]"
-        return tables.twin_table([microns.load(directory, scan) for scan in scans], code)
+    given = options.directory or [None]
+    directories = [cache_directory(directory) for directory in given]
+    if len(directories) > 1 or is_store(directories[0]):
+        return _twins(directories, options.scan)
     try:
-        return tables.published_table(options.scan, options.directory)
+        return tables.published_table(options.scan, given[0])
     except DownloadError as error:
         raise FileNotFoundError(f"{error}\n{HELP}") from error
+
+
+def _twins(directories: Sequence[Path], scans: Sequence[str] | None) -> "UnitTable":
+    """Of folders of weights; of several, the column ``weights`` says which."""
+    from fnn_jax.explorer import tables
+
+    twice = next((each for number, each in enumerate(directories) if each in directories[:number]), None)
+    if twice is not None:
+        raise ValueError(f"--directory is {twice} twice; expected each once.")
+    sources = [(str(each), scan) for each in directories for scan in scans or Store(each).scans()]
+    code = f"import pandas as pd\nfrom fnn_jax import microns\n\nsources = {sources}\n"
+    code += "twins = [microns.load(directory, scan) for directory, scan in sources]"
+    twins = [microns.load(directory, scan) for directory, scan in sources]
+    if len(directories) == 1:
+        return tables.twin_table(twins, code)
+    names = [each.name for each in directories]
+    called = {str(each): each.name if names.count(each.name) == 1 else str(each) for each in directories}
+    weights = [called[directory] for directory, _ in sources]
+    return tables.twin_table(twins, f"{code}\nweights = {weights}", weights)

@@ -11,7 +11,7 @@ from fnn_jax.common.figures import MIDDLE, SINGLE
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import ONE_FIGURE, file_of
 from fnn_jax.explorer.measuring import direction_folder, discard, is_measured, measure_direction
-from fnn_jax.explorer.results import IDENTITY, Opened, Panel, Tuned, place_of, unit_name, whole
+from fnn_jax.explorer.results import IDENTITY, WEIGHTS, Opened, Panel, Tuned, place_of, unit_name, whole
 from fnn_jax.explorer.state import State
 from fnn_jax.explorer.unit_figure import MOST, draw_panel, draw_units, played_panel, unit_panels
 from fnn_jax.physiology.columns import KNOWN
@@ -191,13 +191,9 @@ class Comparison:
         return {} if result is None else dict(zip(result.names, result.responses.T, strict=True))
 
     def _twins(self, rows: Sequence[int] | None = None) -> list[int]:
-        """Numbers of the twins of the units, of several with one name the first, to which stimuli are played, too."""
-        names = [twin.name for twin in self._table.twins]
-        return (
-            sorted({names.index(self._table.units["scan"][row]) for row in (self.rows if rows is None else rows)})
-            if names
-            else []
-        )
+        """Numbers of the twins of the units."""
+        rows = self.rows if rows is None else rows
+        return sorted(set(self._table.twin_numbers[list(rows)].tolist())) if self._table.twins else []
 
     def _folder(self, number: int) -> Path:
         if number not in self._folders:
@@ -205,8 +201,16 @@ class Comparison:
         return self._folders[number]
 
     def _open(self, number: int) -> None:
-        code = f"open_result(measure_direction(twins[{number}]), {MEASURED!r})"
-        self._measured[number] = Tuned(self._folder(number), MEASURED, code)
+        weights = self._weights(number)
+        of_weights = "" if weights is None else f", {WEIGHTS}={weights!r}"
+        code = f"open_result(measure_direction(twins[{number}]), {MEASURED!r}{of_weights})"
+        self._measured[number] = Tuned(self._folder(number), MEASURED, code, weights)
+
+    def _weights(self, number: int) -> str | None:
+        """What the weights of a twin are called; None: there is one kind."""
+        if WEIGHTS not in self._table.units:
+            return None
+        return str(self._table.units[WEIGHTS][int(np.argmax(self._table.twin_numbers == number))])
 
 
 def _png(panel: Panel, width: float = SINGLE) -> bytes:

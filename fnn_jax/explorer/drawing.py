@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fnn_jax.common.figures import DPI, FAINT, MEDIUM, SMALL, UNKNOWN, color_bar, journal_style, style
+from fnn_jax.common.figures import DPI, FAINT, MEDIUM, REFERENCE, SMALL, UNKNOWN, color_bar, journal_style, style
 from fnn_jax.explorer.raster import color_map, scaled
 from fnn_jax.explorer.views import Colors, View, limits_of
 
@@ -48,6 +48,8 @@ def draw_map(ax: Any, units: pd.DataFrame, view: View, colors: Colors, chosen: n
         image.set(norm=None, array=colors.values[drawn], clim=colors.limits)
         color_bar(ax, image, label)
     across, up = limits_of(units, view)
+    if view.is_same_measure:
+        ax.plot(across, across, color=REFERENCE, linewidth=0.8)  # where both agree
     ax.set(xlim=across, ylim=up[::-1] if view.y_down else up, xlabel=view.x_label, ylabel=view.y_label)
     style(ax, view.name)
 

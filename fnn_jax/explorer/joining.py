@@ -12,8 +12,8 @@ SOURCE, NONE = "source", "none"  # the column that says which results know a uni
 
 
 def join_results(units: pd.DataFrame | None, results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Columns of results beside a table of units, in which each unit stays one row, found by all columns of ``scan``,
-    ``session``, ``scan_idx``, ``readout_id`` and ``unit_id`` that both have.
+    """Columns of results beside a table of units, in which each unit stays one row, found by all columns of
+    ``weights``, ``scan``, ``session``, ``scan_idx``, ``readout_id`` and ``unit_id`` that both have.
 
     Columns of one name that never disagree about a unit become one. Others are called ``name (result)``; that of
     ``units`` keeps its name. The column ``source`` says which results know a unit. Units that only results have are
@@ -106,7 +106,7 @@ def _places(units: pd.DataFrame, table: pd.DataFrame, name: str) -> np.ndarray:
     if ours.has_duplicates:
         raise ValueError(
             f"results has {name!r}, whose {' and '.join(shared)} several units here have; expected a column scan in "
-            "it, too, or units of one scan: --scan."
+            "it, too, or units of one scan: --scan. Of several --directory, also a column weights, or one --directory."
         )
     places = theirs.get_indexer(ours)
     if (places < 0).all():

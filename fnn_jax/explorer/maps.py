@@ -53,6 +53,8 @@ class UnitMap:
         self.figure.image_rgba("image", x=left, y=low, dw=right - left, dh=high - low, source=self._source)
         if view.edges:
             self.figure.line(*MONITOR, color=REFERENCE, line_dash="dashed")
+        if view.is_same_measure:
+            self.figure.line([left, right], [left, right], color=REFERENCE)  # where both agree
         self._mapper, self._color = LinearColorMapper(palette=_palette(state.colors())), None
         self._bar = ColorBar(color_mapper=self._mapper, width=10, title="")
         self.figure.add_layout(self._bar, "right")

@@ -16,11 +16,11 @@ from fnn_jax.explorer.maps import UnitMap
 from fnn_jax.explorer.markdown import fenced
 from fnn_jax.explorer.player import PlayerPane
 from fnn_jax.explorer.raster import color_map
-from fnn_jax.explorer.reachable import TABS, code_pane, script
+from fnn_jax.explorer.reachable import CHOICE, TABS, code_pane, script
 from fnn_jax.explorer.selection import Brush
 from fnn_jax.explorer.state import State
 from fnn_jax.explorer.unit_pane import UnitPane
-from fnn_jax.explorer.views import is_kind, is_whole
+from fnn_jax.explorer.views import TWO_COLUMNS, is_kind, is_whole
 
 # As wide as there is room for, two in a row where they fit, one below the other on a telephone.
 SHARED = ":host { flex: 1 1 20rem; width: auto; min-width: 0; }"
@@ -40,6 +40,10 @@ def _formats(state: State) -> dict[str, NumberFormatter]:
         name: NumberFormatter(format="0" if is_whole(units[name]) else "0.000")
         for name in units.select_dtypes(["integer", "floating"])
     }
+
+
+def _choice(label: str, options: list[Any], value: list[Any], **more: Any) -> pn.widgets.MultiChoice:
+    return pn.widgets.MultiChoice(label=label, options=options, value=value, stylesheets=[CHOICE], **more)
 
 
 class Page:
@@ -113,9 +117,17 @@ class Page:
         state = self._state
         color = pn.widgets.Select(label="Colour of the maps", options=state.columns, value=state.color)
         color.param.watch(self.tried(lambda event: self._set("color", event.new)), "value")
-        shown = pn.widgets.MultiChoice(label="Maps", options=list(state.views), value=state.shown, max_items=4)
+        shown = _choice("Maps", list(state.views), state.shown, max_items=4)
         shown.param.watch(self.tried(lambda event: self._show_maps(event.new)), "value")
-        filtered = pn.widgets.MultiChoice(label="Columns to filter by", options=state.columns, value=state.filtered)
+        axes = state.axes or (None, None)
+        labels = ("Of any two columns, across", "Of any two columns, up")
+        self._axes = [
+            pn.widgets.Select(label=label, options=state.numbers, value=value, visible=TWO_COLUMNS in state.shown)
+            for label, value in zip(labels, axes, strict=True)
+        ]
+        for select in self._axes:
+            select.param.watch(self.tried(lambda event: self._show_columns()), "value")
+        filtered = _choice("Columns to filter by", state.columns, state.filtered)
         filtered.param.watch(self.tried(lambda event: self._filter_columns(event.new)), "value")
         clear = pn.widgets.Button(label="All units again")
         clear.on_click(self.tried(lambda event: self._clear()))
@@ -125,7 +137,7 @@ class Page:
             )
         ]
         files += picture_buttons(state.picture, "maps", "Maps")
-        return [color, shown, filtered, self._filters, clear, "### Export", *files]
+        return [color, shown, *self._axes, filtered, self._filters, clear, "### Export", *files]
 
     def tried(self, act: Callable[[Any], None]) -> Callable[[Any], None]:
         """What goes wrong is said in the page, and the page goes on."""
@@ -148,7 +160,7 @@ class Page:
         column, selection = self._state.table.units[name], self._state.selection
         if is_kind(column):
             options = sorted(column.dropna().unique().tolist())
-            widget = pn.widgets.MultiChoice(label=name, options=options, value=list(selection.kinds.get(name, [])))
+            widget = _choice(name, options, list(selection.kinds.get(name, [])))
             take: Callable[[Any], Any] = list
         else:
             low, high = self._state.extent(name)
@@ -181,6 +193,17 @@ class Page:
 
     def _show_maps(self, names: list[str]) -> None:
         self._state.shown = list(names)
+        for select in self._axes:
+            select.visible = TWO_COLUMNS in names
+        self._build_maps()
+        self._refresh()
+
+    def _show_columns(self) -> None:
+        """The shape that was drawn on other columns would be nowhere to be seen."""
+        before = self._state.selection.brush
+        if before is not None and {before.x, before.y} == set(self._state.axes or ()):
+            self._state.brush(None)
+        self._state.show_columns(*(select.value for select in self._axes))
         self._build_maps()
         self._refresh()
 

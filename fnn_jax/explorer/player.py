@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from fnn_jax.common.figures import REFERENCE, SIDE_BY_SIDE
 from fnn_jax.common.rate import HZ
 from fnn_jax.explorer.buttons import picture_buttons
+from fnn_jax.explorer.dropping import MOST_MB
 from fnn_jax.explorer.inner import InnerMap, color_scale, map_names
 from fnn_jax.explorer.markdown import fenced, went_wrong
 from fnn_jax.explorer.playing import CHOICES, VIDEO, Behaviour, Played
@@ -30,6 +31,7 @@ BEHAVIOUR = {
     "pupil": "pupil radius (z-score)",
     "running": "running speed (z-score)",
 }
+DROP = f"Or a file to drop here, of at most {MOST_MB} MB"
 NO_MAP, MEAN = "none", "mean |activation| of all"
 PICTURE = ":host { flex: 1 1 16rem; width: auto; min-width: 0; max-width: 34rem; }"  # three in a row of a wide page
 GRAYS = [f"#{level:02x}{level:02x}{level:02x}" for level in range(256)]
@@ -61,6 +63,8 @@ class PlayerPane:
         self._stimulus = pn.widgets.Select(label="Stimulus", options=[*CHOICES, VIDEO])
         self._stimulus.param.watch(tried(lambda event: self._choose()), "value")
         self._path = pn.widgets.TextInput(label="Path of a file on this computer", placeholder="clip.mp4")
+        self._drop = pn.widgets.FileDropper(label=DROP, max_file_size=f"{MOST_MB}MB", previews=[], width=260)
+        self._drop.param.watch(tried(lambda event: self._keep_dropped()), "value")
         self._parameters = pn.Column()
         self._behaviour = {
             name: pn.widgets.FloatSlider(label=label, start=-3, end=3, step=0.25, value=0)
@@ -108,7 +112,7 @@ class PlayerPane:
             styles={"min-width": "0"},
             sizing_mode="stretch_width",
         )
-        controls = [self._stimulus, self._path, self._parameters, *self._behaviour.values()]
+        controls = [self._stimulus, self._path, self._drop, self._parameters, *self._behaviour.values()]
         controls += [self._inner, self._stream, self._channel, self.button, self._csv, self._map_file, self._files]
         self.layout = pn.FlexBox(
             pn.Column(*controls, styles={"flex": "0 1 18rem"}, width=280, margin=(0, 16, 0, 0)),
@@ -123,7 +127,7 @@ class PlayerPane:
     def _choose(self) -> None:
         """The sliders of the stimulus."""
         name = self._stimulus.value
-        self._path.visible = name == VIDEO
+        self._path.visible = self._drop.visible = name == VIDEO
         self._sliders = {
             each.keyword: pn.widgets.FloatSlider(
                 label=each.label, start=each.low, end=each.high, step=each.step, value=each.value
@@ -131,6 +135,13 @@ class PlayerPane:
             for each in (CHOICES[name].parameters if name in CHOICES else ())
         }
         self._parameters.objects = list(self._sliders.values())
+
+    def _keep_dropped(self) -> None:
+        """A dropped file is played by its path, like any other; the widget keeps none of it."""
+        files = dict(self._drop.value)
+        self._drop.value.clear()
+        for name, content in files.items():  # Panel has decoded what is text
+            self._path.value = self._state.dropped.keep(name, content.encode() if isinstance(content, str) else content)
 
     def _choose_map(self) -> None:
         """The streams and channels of the map."""
@@ -167,8 +178,8 @@ class PlayerPane:
                 self._show(work.result)
             else:
                 self.status.object = (
-                    "Choose a stimulus, and rows of the table of units (Ctrl adds one, at most six of one scan; "
-                    "none: the first of those chosen)."
+                    "Choose a stimulus, and rows of the table of units (Ctrl adds one; at most six, of any scans and "
+                    "weights; none: the first of those chosen)."
                 )
 
     def _show(self, played: Played) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +95,18 @@ class Behaviour(NamedTuple):
     running: float = 0.0
 
 
+class Listeners(NamedTuple):
+    """Units of a twin.
+
+    ``units``: ``readout_id`` of each. ``names``: what they are called. ``code``: the expression that makes the twin.
+    """
+
+    twin: Twin
+    units: Sequence[int]
+    names: Sequence[str]
+    code: str
+
+
 class Played(NamedTuple):
     """What was played.
 
@@ -142,74 +155,94 @@ def _keywords(name: str, values: Mapping[str, float]) -> dict[str, Any]:
 
 
 def play(
-    twin: Twin,
-    units: Sequence[int],
-    twin_code: str,
+    listeners: Sequence[Listeners],
     name: str,
     values: Mapping[str, float],
     path: str,
     behaviour: Behaviour,
     say: Callable[[str], None],
     inner: InnerMap | None = None,
+    is_dropped: bool = False,
 ) -> Played:
-    """Play a stimulus to units of a twin, the first ``MOST_FRAMES`` frames of it.
+    """Play a stimulus, the first ``MOST_FRAMES`` frames of it, to units of twins.
+
+    All see the same frames, those that the first twin's monitor has; its are also the retinal image and the inner map.
 
     Args:
-        units: ``readout_id`` of each, at most ``MOST_UNITS``. twin_code: the expression that makes the twin.
+        listeners: at most ``MOST_UNITS`` units in all, each twin once.
         name: of ``CHOICES``, or ``VIDEO``. values: of its parameters, by keyword. path: of a video.
-        say: is told how far it is. inner: a map inside the network that is kept, too.
+        say: is told how far it is. inner: a map inside the network that is kept, too. is_dropped: the path is that of a
+            copy, and the lines of Python say its name alone.
 
     Raises:
-        ValueError: no unit, or too many; no such map; or the stimulus refuses its parameters.
+        ValueError: no unit, or too many; no such map; twins whose monitors have other sizes; or the stimulus refuses
+            its parameters.
         FileNotFoundError: at ``path``.
     """
-    units = [int(unit) for unit in units]
-    if not 1 <= len(units) <= MOST_UNITS:
-        raise ValueError(f"{len(units)} units are chosen; expected 1 to {MOST_UNITS}.")
-    if name == VIDEO and not path.strip():
+    path = path.strip()
+    count = sum(len(each.units) for each in listeners)
+    if not 1 <= count <= MOST_UNITS:
+        raise ValueError(f"{count} units are chosen; expected 1 to {MOST_UNITS}.")
+    if name == VIDEO and not path:
         raise ValueError("No path is given; expected that of a video, an image or an array on this computer.")
+    twin = listeners[0].twin
+    sizes = {(each.twin.config.stimulus_height, each.twin.config.stimulus_width) for each in listeners}
+    if len(sizes) > 1:
+        raise ValueError(f"The units' twins have monitors of {len(sizes)} sizes; expected units of one kind of twin.")
     if inner is not None:
         inner.check(twin)
     say("the stimulus is drawn")
     display = stimuli.Display.of(twin)
     if name == VIDEO:
-        movie = stimuli.video(display, path.strip())
+        movie = stimuli.video(display, path)
     else:
         movie = getattr(stimuli, CHOICES[name].function)(display, **_keywords(name, values))
     frames = as_levels(movie.frames[:MOST_FRAMES])
     more = movie.num_frames - len(frames)
-    selected = _with_others(twin, units)
     eye, body = (np.tile(np.array(pair, np.float32), (len(frames), 1)) for pair in (behaviour[:2], behaviour[2:]))
     say(f"0 of {len(frames)} frames; compiling, which takes seconds to minutes, once for each inner map")
     responses, retina, maps = [], [], []
     names = ["retina"] if inner is None else ["retina", inner.name]
-    for where, output in selected.chunks(frames, names, eye, body):
-        count = where.stop - where.start
-        responses.append(np.asarray(output.responses)[:count, 0, : len(units)])
-        retina.append(np.asarray(output.features["retina"])[:count, 0, ..., 0])
-        if inner is not None:  # one number of each place is kept, and not those of all streams and channels
-            maps.append(inner.read(output.features[inner.name][:count, 0]))
-        say(f"{where.stop} of {len(frames)} frames")
-    unit_names = tuple(f"{twin.name} readout {unit}" for unit in units)
+    for number, (each, units, _, _) in enumerate(listeners):
+        answers = []
+        for where, output in _with_others(each, units).chunks(frames, names, eye, body):
+            length = where.stop - where.start
+            answers.append(np.asarray(output.responses)[:length, 0, : len(units)])
+            if number == 0:
+                retina.append(np.asarray(output.features["retina"])[:length, 0, ..., 0])
+                if inner is not None:  # one number of each place is kept, and not those of all streams and channels
+                    maps.append(inner.read(output.features[inner.name][:length, 0]))
+            of_twins = f", twin {number + 1} of {len(listeners)}" if len(listeners) > 1 else ""
+            say(f"{where.stop} of {len(frames)} frames{of_twins}")
+        responses.append(np.concatenate(answers))
+    unit_names = tuple(name for each in listeners for name in each.names)
+    heard = ", ".join(f"({each.code}, {[int(unit) for unit in each.units]})" for each in listeners)
+    shown = Path(path).name if is_dropped else path
     lines = [
-        f"twin = {twin_code}.select({units})",
-        "display = stimuli.Display.of(twin)",
-        f"frames = stimuli.as_levels({movie_code(name, values, path.strip())}.frames[:{MOST_FRAMES}])",
+        f"listeners = [{heard}]",
+        f"display = stimuli.Display.of({listeners[0].code})",
+        *([f"# {shown!r} was dropped into the page: say where it lies."] if is_dropped else []),
+        f"frames = stimuli.as_levels({movie_code(name, values, shown)}.frames[:{MOST_FRAMES}])",
         f"perspectives = np.tile([{behaviour.eye_x}, {behaviour.eye_y}], (len(frames), 1))",
         f"modulations = np.tile([{behaviour.pupil}, {behaviour.running}], (len(frames), 1))",
-        "responses = twin.predict(frames, perspectives, modulations)",
-        f"inside = twin.features(frames, {names}, perspectives, modulations)",
+        "played = [twin.select(units).predict(frames, perspectives, modulations) for twin, units in listeners]",
+        "responses = np.concatenate(played, axis=1)",
+        f"inside = {listeners[0].code}.features(frames, {names}, perspectives, modulations)",
         'retina = inside["retina"][..., 0]',
         *([] if inner is None else [f"inner = {inner.code}"]),
         f"names = {list(unit_names)}",
     ]
+    remarks = [f"the last {more} frames of the stimulus are left out"] if more else []
+    if len(listeners) > 1:
+        whose = "the retinal image is that" if inner is None else "retinal image and inner map are those"
+        remarks.append(f"units of {len(listeners)} twins, of which {whose} of the first, {unit_names[0]}")
     return Played(
         frames,
         _gray(np.concatenate(retina)),
-        np.concatenate(responses),
+        np.concatenate(responses, axis=1),
         unit_names,
         "\n".join(lines) + "\n",
-        f"the last {more} frames of the stimulus are left out" if more else "",
+        "; ".join(remarks),
         None if inner is None else np.concatenate(maps),
         "" if inner is None else inner.label,
     )

@@ -44,6 +44,8 @@ setInterval(() => mend(document), SWEEP_MS)
 TABS = '[aria-hidden="true"] { display: none !important; }'
 # The colour of one kind of words is too near to the ground's. Long lines go on below.
 CODE = ".codehilite .k { color: inherit; } .codehilite pre { white-space: pre-wrap; overflow-wrap: anywhere; }"
+# What is written into a choice is black in the dark theme, too.
+CHOICE = ".choices__input { color: var(--panel-on-background-color, inherit); }"
 
 
 def script() -> Any:

@@ -29,7 +29,7 @@ def make_server(page: Callable[[], Any], port: int = 0, token: str | None = None
     from panel.theme.fast import Fast
 
     Fast._resources["font"] = {}  # it would come from another server
-    panel.extension("tabulator", notifications=True, disconnect_notification=GONE)
+    panel.extension("tabulator", "filedropper", notifications=True, disconnect_notification=GONE)
     token = token or secrets.token_urlsafe(16).replace("-", "x")
     server = panel.io.server.get_server(
         {token: page},

@@ -6,19 +6,32 @@ import numpy as np
 
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.drawing import ONE_FIGURE, file_of, map_file
+from fnn_jax.explorer.dropping import DroppedFiles
 from fnn_jax.explorer.inner import InnerMap, shapes
 from fnn_jax.explorer.joining import SOURCE
-from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, play
+from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, Listeners, play
+from fnn_jax.explorer.results import WEIGHTS, unit_name
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
 from fnn_jax.explorer.unit_figure import draw_played
-from fnn_jax.explorer.views import Colors, View, colors_of, is_kind, is_whole, views_of
+from fnn_jax.explorer.views import (
+    TWO_COLUMNS,
+    Colors,
+    View,
+    colors_of,
+    first_pair,
+    is_kind,
+    is_whole,
+    measure_of,
+    views_of,
+)
 
 MOST_KINDS = 20  # of a column that can be a colour or a filter
 FIRST = (
     "brain_area",
     "field",
     "scan",
+    WEIGHTS,
     SOURCE,
     "session",
     "cc_abs",
@@ -37,25 +50,33 @@ class State:
 
     Attributes:
         table: what is explored; it does not change.
-        views: maps that the table has the columns for, by name.
+        views: maps that the table has the columns for, by name; ``TWO_COLUMNS`` is that of ``axes``.
+        numbers: names of columns of numbers. axes: two of them, the horizontal one first; None: there are no two.
         columns: names of columns that can be a colour or a filter, the usual ones first.
         color, shown, filtered, selection: what was chosen last: a column, names of two maps, columns that have a
             filter, units.
         picked: rows of the table, in their order, whose responses are wanted; none: the first of those chosen.
         playing: what is computed for the player; its result is what was played last.
+        dropped: files that were dropped into the page.
     """
 
     def __init__(self, table: UnitTable):
         self.table = table
         self.views = {view.name: view for view in views_of(table.units)}
         usable = [name for name in table.units if self._is_usable(name)]
-        self.columns = [name for name in FIRST if name in usable] + [name for name in usable if name not in FIRST]
+        self.columns = [name for first in FIRST for name in usable if measure_of(name) == first]
+        self.columns += [name for name in usable if name not in self.columns]
+        self.numbers = [name for name in self.columns if not is_kind(table.units[name])]
+        self.axes = first_pair(self.numbers)
         self.color = self.columns[0] if self.columns else None
         self.shown = self._first_views()
+        if self.axes is not None:
+            self.show_columns(*self.axes)
         self.filtered = self.columns[:FIRST_FILTERS]
         self.selection = Selection()
         self.picked: list[int] = []
         self.playing = Work()
+        self.dropped = DroppedFiles()
         self._colors: dict[str, Colors] = {}
         self._inner_shapes: dict[str, tuple[int, ...]] = {}
 
@@ -67,6 +88,11 @@ class State:
         """The first map of the cortex and the first of visual space, or what there is."""
         last = [name for name, view in self.views.items() if view.edges]
         return list(dict.fromkeys([*list(self.views)[:1], *last[:1], *self.views]))[:FIRST_VIEWS]
+
+    def show_columns(self, x: str, y: str) -> None:
+        """What the map ``TWO_COLUMNS`` shows."""
+        self.axes = (x, y)
+        self.views[TWO_COLUMNS] = View(f"{y} over {x}", x, y, x, y)
 
     def colors(self) -> Colors:
         """How the column ``color`` is shown; computed once for each."""
@@ -105,16 +131,17 @@ class State:
         return chosen(self.table.units, self.selection)
 
     def listeners(self) -> list[int]:
-        """Rows of the units to which a stimulus is played: those picked, or the first chosen; of one twin.
+        """Rows of the units to which a stimulus is played: the first that are picked, or chosen, those of one twin
+        together.
 
         Raises:
             ValueError: no unit is chosen.
         """
-        rows = self.picked or np.flatnonzero(self.chosen())[:MOST_UNITS].tolist()
+        rows = (self.picked or np.flatnonzero(self.chosen()).tolist())[:MOST_UNITS]
         if not rows:
             raise ValueError("No unit is chosen; expected at least one to play to. Take a filter away.")
-        scans = self.table.units["scan"]
-        return [row for row in rows if scans[row] == scans[rows[0]]][:MOST_UNITS]
+        numbers = self.table.twin_numbers[rows].tolist()
+        return [row for number in dict.fromkeys(numbers) for row in rows if self.table.twin_numbers[row] == number]
 
     def inner_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each map inside the first twin ``(stream, h, w, channel)``; the first time takes a second."""
@@ -135,12 +162,14 @@ class State:
         Raises:
             ValueError: no unit is chosen. RuntimeError: another one is computed still.
         """
-        rows = self.listeners()
-        scan = self.table.units["scan"][rows[0]]
-        number = [twin.name for twin in self.table.twins].index(scan)
-        units = self.table.units["readout_id"].loc[rows].tolist()
-        twin, code = self.table.twins[number], f"twins[{number}]"
-        self.playing.start(lambda say: play(twin, units, code, name, values, path, behaviour, say, inner))
+        rows, table, is_dropped = self.listeners(), self.table, path in self.dropped
+        listeners = []
+        for number in dict.fromkeys(table.twin_numbers[rows].tolist()):
+            of_twin = [row for row in rows if table.twin_numbers[row] == number]
+            units = table.units["readout_id"].loc[of_twin].tolist()
+            names = [unit_name(table.units.loc[row]) for row in of_twin]
+            listeners.append(Listeners(table.twins[number], units, names, f"twins[{number}]"))
+        self.playing.start(lambda say: play(listeners, name, values, path, behaviour, say, inner, is_dropped))
 
     def played_code(self, frame: int = 0) -> str:
         """Lines of Python that make what was played, and the figure of it at a frame."""

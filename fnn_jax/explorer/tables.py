@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from fnn_jax import microns
 from fnn_jax.common.checks import path as checked_path
 from fnn_jax.explorer.joining import SOURCE, join_results, num_known
-from fnn_jax.explorer.results import Opened, open_result
+from fnn_jax.explorer.results import WEIGHTS, Opened, open_result
 from fnn_jax.screen.store import open_screen
 from fnn_jax.twin.twin import Twin
 from fnn_jax.weights.units import flatten
@@ -37,7 +38,8 @@ class UnitTable(NamedTuple):
 
     ``units``: a row for each unit, numbered from 0. ``title``: where they come from. ``code``: lines of Python that
     make the same table, under the name ``units``. ``twins``: those of the units, which answer to what is played;
-    ``twins_code`` makes the same list, under the name ``twins``. ``results``: what is on disk of single units.
+    ``twins_code`` makes the same list, under the name ``twins``. ``twin_numbers``: of each unit the place of its twin
+    in that list. ``results``: what is on disk of single units.
     """
 
     units: pd.DataFrame
@@ -45,6 +47,7 @@ class UnitTable(NamedTuple):
     code: str
     twins: tuple[Twin, ...] = ()
     twins_code: str = ""
+    twin_numbers: np.ndarray = np.zeros(0, int)
     results: tuple[Opened, ...] = ()
 
 
@@ -65,23 +68,30 @@ def published_table(scans: Sequence[str] | None = None, directory: str | os.Path
     return UnitTable(found.reset_index(), f"the published mouse, {', '.join(scans) if scans else 'all scans'}", code)
 
 
-def twin_table(twins: Sequence[Twin], code: str) -> UnitTable:
+def twin_table(twins: Sequence[Twin], code: str, weights: Sequence[str] | None = None) -> UnitTable:
     """Units of twins, and where on the monitor each reads: ``monitor_x``, ``monitor_y_down``.
 
     Args:
-        code: lines of Python that make the list ``twins``.
+        code: lines of Python that make the list ``twins``, and ``weights``, where it is given.
+        weights: of each twin what its weights are called, the column ``weights``; None: they are all of one kind.
     """
     tables = [
         flatten(pd.concat([twin.units, twin.readout_locations()], axis=1)).assign(scan=twin.name) for twin in twins
     ]
-    names = ", ".join(twin.label or twin.name or "a twin" for twin in twins)
+    numbers = np.repeat(np.arange(len(twins)), [len(table) for table in tables])
+    units = pd.concat(tables, ignore_index=True)
+    names = ", ".join(dict.fromkeys(twin.label or twin.name or "a twin" for twin in twins))
     twins_code = code
     code += (
         "\ntables = [pd.concat([twin.units, twin.readout_locations()], axis=1) for twin in twins]"
         "\ntables = [table.reset_index().assign(scan=twin.name) for table, twin in zip(tables, twins)]"
         "\nunits = pd.concat(tables, ignore_index=True)"
     )
-    return UnitTable(pd.concat(tables, ignore_index=True), names, code, tuple(twins), twins_code)
+    if weights is not None:
+        units[WEIGHTS] = np.array(weights, object)[numbers]
+        names += f", weights {', '.join(dict.fromkeys(weights))}"
+        code += f"\nunits[{WEIGHTS!r}] = [name for name, table in zip(weights, tables) for _ in range(len(table))]"
+    return UnitTable(units, names, code, tuple(twins), twins_code, numbers)
 
 
 def read_results(paths: Sequence[str | os.PathLike]) -> list[Result]:

@@ -1,5 +1,6 @@
 """Maps of units: which columns are their axes, and what colours mean."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,13 @@ class View(NamedTuple):
     y_down: bool = False
     edges: bool = False
 
+    @property
+    def is_same_measure(self) -> bool:
+        """Whether both axes are one measure, of two results."""
+        return measure_of(self.x) == measure_of(self.y)
 
+
+TWO_COLUMNS = "any two columns"
 MONITOR = ([-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1])  # x and y of its edge
 LEFT_RIGHT, TOP_BOTTOM = "left (-1) to right (1)", "top (-1) to bottom (1)"
 CORTEX = (
@@ -59,6 +66,20 @@ def views_of(units: pd.DataFrame) -> list[View]:
     return found
 
 
+def measure_of(column: str) -> str:
+    """What a column is, without the result that it comes from."""
+    return column.split(" (")[0]
+
+
+def first_pair(numbers: Sequence[str]) -> tuple[str, str] | None:
+    """Of columns of numbers two that are worth comparing: one measure of two results, or the first two."""
+    for number, name in enumerate(numbers):
+        for other in numbers[number + 1 :]:
+            if measure_of(name) == measure_of(other):
+                return name, other
+    return (numbers[0], numbers[1]) if len(numbers) > 1 else None
+
+
 def is_kind(column: pd.Series) -> bool:
     """Whether a column's values are kinds, such as areas and imaging planes, and no amounts."""
     if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
@@ -82,7 +103,7 @@ def colors_of(column: pd.Series) -> Colors:
         values = np.where(codes < 0, np.nan, codes)
         return Colors(values, tuple(map(str, kinds)), (0, max(len(kinds) - 1, 1)), False)
     values = column.to_numpy(float)
-    known = column_of(str(column.name).split(" (")[0])  # without the result that it comes from
+    known = column_of(measure_of(str(column.name)))
     finite = values[np.isfinite(values)]
     if known.limits is not None:
         limits = known.limits
@@ -97,7 +118,8 @@ def colors_of(column: pd.Series) -> Colors:
 def limits_of(units: pd.DataFrame, view: View) -> tuple[tuple[float, float], tuple[float, float]]:
     """What a map shows, (left, right) and (lowest, highest value of y): all units and a margin.
 
-    As many micrometres are as long in both directions; visual space has the monitor in it.
+    As many micrometres are as long in both directions; visual space has the monitor in it; one measure of two results
+    has the same scale twice.
     """
     spans = []
     for name in (view.x, view.y):
@@ -105,6 +127,8 @@ def limits_of(units: pd.DataFrame, view: View) -> tuple[tuple[float, float], tup
         values = values[np.isfinite(values)]
         ends = [values.min(), values.max()] if len(values) else [-1.0, 1.0]
         spans.append([min(ends[0], -1.0), max(ends[1], 1.0)] if view.edges else ends)
+    if view.is_same_measure:
+        spans = [[min(low for low, _ in spans), max(high for _, high in spans)]] * 2
     width = [high - low or 1.0 for low, high in spans]
     if view in CORTEX:
         width = [max(width)] * 2
