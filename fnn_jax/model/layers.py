@@ -37,6 +37,11 @@ class Buffer(nnx.Variable):
     """A constant that is stored with the parameters and never trained."""
 
 
+def constant(shape: tuple[int, ...], value: float) -> Float[Array, "*shape"]:
+    """A new float32 array of one value. NumPy makes it: XLA would compile a program for each shape."""
+    return jax.device_put(np.full(shape, value, np.float32))
+
+
 def nonlinearity(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The named nonlinearity times its variance-preserving gain."""
     function, gain = _NONLINEARITIES[name]
@@ -58,9 +63,9 @@ class WeightNormed(nnx.Module):
         """Weights start at zero: ``draw_weights`` fills those of a whole network."""
         shape = (*streams, *per_output_shape)
         self.weight_norm = weight_norm
-        self.weight = nnx.Param(jnp.zeros((*streams, *weight_shape), jnp.float32))
-        self.gain = nnx.Param(jnp.full(shape, gain, jnp.float32)) if weight_norm and gain is not None else None
-        self.bias = nnx.Param(jnp.full(shape, bias, jnp.float32)) if bias is not None else None
+        self.weight = nnx.Param(constant((*streams, *weight_shape), 0))
+        self.gain = nnx.Param(constant(shape, gain)) if weight_norm and gain is not None else None
+        self.bias = nnx.Param(constant(shape, bias)) if bias is not None else None
 
     def initial_bound(self) -> float:
         """Initial weights are uniform between plus and minus this bound."""

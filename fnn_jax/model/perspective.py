@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from fnn_jax.model import geometry
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.inside import tap
-from fnn_jax.model.layers import Buffer, Linear, dropout_mask, nonlinearity
+from fnn_jax.model.layers import Buffer, Linear, constant, dropout_mask, nonlinearity
 from fnn_jax.model.numerics import full_precision
 from fnn_jax.model.pixels import PIXELS
 
@@ -72,10 +72,10 @@ class Monitor(nnx.Module):
     """A plane in front of the eye: centre and rotation angles, with their spread in training."""
 
     def __init__(self):
-        self.center = nnx.Param(jnp.array([0, 0, 0.5], jnp.float32))
-        self.angle = nnx.Param(jnp.zeros(3, jnp.float32))
-        self.center_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
-        self.angle_std = nnx.Param(jnp.full(3, 0.05, jnp.float32))
+        self.center = nnx.Param(jax.device_put(np.array([0, 0, 0.5], np.float32)))
+        self.angle = nnx.Param(constant((3,), 0))
+        self.center_std = nnx.Param(constant((3,), 0.05))
+        self.angle_std = nnx.Param(constant((3,), 0.05))
 
     def placement(self, noise: PerspectiveNoise | None) -> tuple[Float[Array, "3"], Float[Array, "3 3"]]:
         """Centre of the monitor, and its X, Y and normal axes as columns."""

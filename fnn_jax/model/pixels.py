@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fnn_jax.model.layers import Buffer
+from fnn_jax.model.layers import Buffer, constant
 
 
 class Raw(nnx.Module):
@@ -28,9 +28,9 @@ class StaticPower(nnx.Module):
     """
 
     def __init__(self, power: float):
-        self.power = Buffer(jnp.float32(power))
-        self.scale = Buffer(jnp.float32(1))
-        self.offset = Buffer(jnp.float32(0))
+        self.power = Buffer(constant((), power))
+        self.scale = Buffer(constant((), 1))
+        self.offset = Buffer(constant((), 0))
 
     def __call__(self, values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return values ** self.power[...] * self.scale[...] + self.offset[...]
@@ -47,9 +47,9 @@ class SigmoidPower(nnx.Module):
 
     def __init__(self, power: float):
         self.max_power = power
-        self.logit = nnx.Param(jnp.zeros(1, jnp.float32))
-        self.scale = nnx.Param(jnp.ones(1, jnp.float32))
-        self.offset = nnx.Param(jnp.zeros(1, jnp.float32))
+        self.logit = nnx.Param(constant((1,), 0))
+        self.scale = nnx.Param(constant((1,), 1))
+        self.offset = nnx.Param(constant((1,), 0))
 
     def _power(self) -> Float[Array, ""]:
         power = jax.nn.sigmoid(self.logit[0])

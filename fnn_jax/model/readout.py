@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from fnn_jax.model.alternatives.elu_unit import EluUnit
 from fnn_jax.model.alternatives.norm_features import NormFeature
 from fnn_jax.model.config import NetworkConfig, UnitConfig
+from fnn_jax.model.layers import constant
 from fnn_jax.model.reading import weighted_samples
 
 BOUNDS = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
@@ -31,8 +32,8 @@ class Position(nnx.Module):
 
     def __init__(self, config: NetworkConfig):
         self.bound = config.readout.bound
-        self.mean = nnx.Param(jnp.zeros((config.num_units, 2), jnp.float32))
-        self.spread = nnx.Param(jnp.tile(jnp.float32(0.4) * jnp.eye(2, dtype=jnp.float32), (config.num_units, 1, 1)))
+        self.mean = nnx.Param(constant((config.num_units, 2), 0))
+        self.spread = nnx.Param(jax.device_put(np.tile(0.4 * np.eye(2, dtype=np.float32), (config.num_units, 1, 1))))
 
     def draw_noise(self, key: Array) -> ReadoutNoise:
         return ReadoutNoise(jax.random.normal(key, self.mean.shape, self.mean.dtype))
@@ -49,8 +50,8 @@ class Feature(nnx.Module):
 
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         # The released model starts at zero; an untrained network then responds 1 to everything.
-        self.weight = nnx.Param(jnp.zeros((*streams, config.num_units, config.recurrent.out_channels), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros((*streams, config.num_units), jnp.float32))
+        self.weight = nnx.Param(constant((*streams, config.num_units, config.recurrent.out_channels), 0))
+        self.bias = nnx.Param(constant((*streams, config.num_units), 0))
 
     def weights(self) -> Float[Array, "*streams units channels"]:
         """The feature weights as they are applied."""

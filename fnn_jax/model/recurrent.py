@@ -14,7 +14,7 @@ from fnn_jax.model.config import NetworkConfig
 from fnn_jax.model.formulation import formulation
 from fnn_jax.model.grouped import attend, attention, convolution, join_groups, map_groups, split_groups
 from fnn_jax.model.inside import asked, scan, tap
-from fnn_jax.model.layers import Conv, InterGroup, dropout_mask
+from fnn_jax.model.layers import Conv, InterGroup, constant, dropout_mask
 from fnn_jax.model.numerics import product
 
 
@@ -170,7 +170,7 @@ class Attention(Recurrent):
         shared: dict[str, Any] = {"groups": groups, "gain": None, "bias": None, "streams": streams}
         self.conv = Conv(recurrent.in_channels + recurrent.hidden_channels, common, spatial=recurrent.kernel, **shared)
         self.query, self.key, self.value = (Conv(common, common, **shared) for _ in range(3))
-        self.scale = nnx.Param(jnp.ones((*streams, groups, common // groups), jnp.float32))
+        self.scale = nnx.Param(constant((*streams, groups, common // groups), 1))
 
     def gates_of_attention(self, height: int, width: int, *gates: Conv) -> Callable[[Array], Array]:
         """From input and hidden state joined to 1 x 1 gates, side by side."""

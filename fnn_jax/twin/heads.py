@@ -42,8 +42,9 @@ def random_network(config: NetworkConfig, seed: int = 0) -> Network:
     """A network with random weights, readout included, so that its units respond to something."""
     network: Any = Network(config, rngs=nnx.Rngs(seed))
     random = np.random.default_rng(seed)
-    for variable, scale in ((network.readout.position.mean, 0.5), (network.readout.feature.weight, 0.7)):
-        variable[...] = (scale * random.standard_normal(variable.shape)).astype(np.float32)
+    for part, name, scale in ((network.readout.position, "mean", 0.5), (network.readout.feature, "weight", 0.7)):
+        drawn = (scale * random.standard_normal(getattr(part, name).shape)).astype(np.float32)
+        setattr(part, name, nnx.Param(jax.device_put(drawn)))
     return network
 
 

@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import Linear
+from fnn_jax.model.layers import Linear, constant
 from fnn_jax.model.lstm import Lstm, LstmNoise, LstmState
 
 
@@ -43,8 +43,8 @@ class SigmoidLstm(FlatLstm):
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         super().__init__(config, streams=streams)
         shape = (*streams, config.modulation.behaviour_features)
-        self.input_gain = nnx.Param(jnp.ones(shape, jnp.float32))
-        self.input_bias = nnx.Param(jnp.zeros(shape, jnp.float32))
+        self.input_gain = nnx.Param(constant(shape, 1))
+        self.input_bias = nnx.Param(constant(shape, 0))
 
     def __call__(
         self,

@@ -1,12 +1,11 @@
 """Feature weights that are normalised within groups of channels."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from fnn_jax.model.config import NetworkConfig
-from fnn_jax.model.layers import WEIGHT_NORM_EPS, WeightNormed
+from fnn_jax.model.layers import WEIGHT_NORM_EPS, WeightNormed, constant
 from fnn_jax.model.reading import weighted_samples
 
 
@@ -21,9 +20,9 @@ class NormFeature(WeightNormed):
     def __init__(self, config: NetworkConfig, *, streams: tuple[int, ...] = ()):
         units, groups = (*streams, config.num_units), config.readout.groups
         self.weight_norm = True
-        self.weight = nnx.Param(jnp.zeros((*units, groups, config.recurrent.out_channels // groups), jnp.float32))
-        self.gain = nnx.Param(jnp.full((*units, groups), groups**-0.5, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(units, jnp.float32))
+        self.weight = nnx.Param(constant((*units, groups, config.recurrent.out_channels // groups), 0))
+        self.gain = nnx.Param(constant((*units, groups), groups**-0.5))
+        self.bias = nnx.Param(constant(units, 0))
 
     def initial_bound(self) -> float:
         return 0.0  # weights start at zero, like those that are not normalised
