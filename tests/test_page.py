@@ -43,7 +43,7 @@ def test_a_page_is_one_file_that_needs_nothing(tmp_path):
         page.picture(tmp_path / "b.gif", "a video"),
         page.video(np.arange(36, dtype=np.uint8).reshape(3, 3, 4), "another"),
         page.table(frame, "Units", "units.csv", {"size": "deg"}),
-        page.provenance("0.1", weights="w"),
+        page.provenance("0.1", weights="w", parts=["core", "readout"], without=[], config={"size": {"<": 3}}),
     ]
     path = page.write_page(tmp_path / "report.html", "R & D", parts)
     text = path.read_text()
@@ -57,6 +57,12 @@ def test_a_page_is_one_file_that_needs_nothing(tmp_path):
     ]
     with Image.open(io.BytesIO(base64.b64decode(images[2]["src"].split(",")[1]))) as moving:
         assert (moving.n_frames, moving.size) == (3, (4, 3))
+    assert (
+        "core, readout</td>" in text
+        and ">none</td>" in text
+        and "<summary>1 entries" in text
+        and "&quot;&lt;&quot;" in text
+    )
     assert "http" not in text and "@import" not in text and "url(" not in text
     assert ">size (deg)</button>" in text and '<td data-value="nan"></td>' in text and ">12.35<" in text
     assert "2 of 2 rows; all are in units.csv" in text

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import json
 import os
 import platform
 import shlex
@@ -41,7 +42,8 @@ td, th { padding: 0.2rem 0.7rem; text-align: left; border-bottom: 1px solid var(
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
   white-space: nowrap; text-decoration: underline dotted }
 pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: 0.8rem }
-td.text { overflow-wrap: anywhere }
+caption span { position: sticky; left: 0; display: inline-block; max-width: min(68rem, 100vw - 2rem) }
+td.text { overflow-wrap: anywhere } summary { cursor: pointer } details pre { max-height: 30rem; overflow-y: auto }
 .good { color: var(--good) } .bad { color: var(--bad) } .other { color: var(--other) }
 """
 # Numbers by size, text by letters; what is no number comes last, both ways.
@@ -120,9 +122,9 @@ def video(frames: np.ndarray, description: str) -> str:
 
 
 def facts(values: Mapping[str, Any]) -> str:
-    """Names and what they are, a row each."""
+    """Names and what they are, a row each; what has parts of its own, such as an architecture, opens on a click."""
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(str(name))}</th><td class="text">{html.escape(str(value))}</td></tr>'
+        f'<tr><th scope="row">{html.escape(str(name))}</th><td class="text">{_value(value)}</td></tr>'
         for name, value in values.items()
     )
     return f'<div class="scroll" tabindex="0"><table>{rows}</table></div>'
@@ -141,7 +143,8 @@ def table(frame: pd.DataFrame, caption: str, file: str, units: Mapping[str, str]
     )
     shown = f"{min(MOST_ROWS, len(frame))} of {len(frame)} rows; all are in {file}"
     return (
-        f'<div class="scroll" tabindex="0"><table><caption>{html.escape(caption)} ({html.escape(shown)})</caption>'
+        '<div class="scroll" tabindex="0"><table>'
+        f"<caption><span>{html.escape(caption)} ({html.escape(shown)})</span></caption>"
         f"<thead><tr>{names}</tr></thead><tbody>\n{rows}\n</tbody></table></div>"
     )
 
@@ -158,6 +161,17 @@ def provenance(fnn_jax: str, **others: Any) -> str:
             "this page was written": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         }
     )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping) and any(isinstance(each, Mapping | list | tuple) for each in value.values()):
+        text = html.escape(json.dumps(value, indent=1, default=str))
+        return f'<details><summary>{len(value)} entries</summary><pre tabindex="0">{text}</pre></details>'
+    if isinstance(value, Mapping):
+        value = [f"{name}: {each}" for name, each in value.items()]
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value)) or "none"
+    return html.escape(str(value))
 
 
 def _webp(frames: np.ndarray) -> str:

@@ -60,7 +60,8 @@ def draw_target(
     time = (burn_in + np.arange(len(responses))) / HZ
     time_axes.plot(time, start, color=REFERENCE, label="at the start")
     time_axes.plot(time, responses, color=HIGHLIGHT, label="at the end")
-    time_axes.set(xlabel="time (s)", ylabel="mean response per frame", xlim=(0, len(frames) / HZ), ylim=(0, None))
+    highest = 1.05 * np.nan_to_num([start.max(), responses.max()]).max() or 1
+    time_axes.set(xlabel="time (s)", ylabel="mean response per frame", xlim=(0, len(frames) / HZ), ylim=(0, highest))
     time_axes.legend(fontsize=SMALL, frameon=False)
     rows = {"this stimulus": responses, "its start": start, **{k: np.asarray(v) for k, v in (others or {}).items()}}
     places = np.arange(len(rows))
