@@ -328,6 +328,34 @@ def test_out_of_memory_on_several_devices(screen, videos):
     assert len(next(runner.results([loaded]))) == 3
 
 
+def test_terminals_do_not_change_what_a_function_is(monkeypatch):
+    """JAX writes programs in colour there."""
+    before = reduction.describe(lambda r: r.mean(0), 5, np.float32)
+    monkeypatch.setattr("jax._src.pretty_printer.CAN_USE_COLOR", True)
+    traced = jax.make_jaxpr(lambda r: r.mean(0))(np.zeros((5, 3), np.float32))
+    assert "\x1b[" in str(traced.jaxpr)
+    assert reduction.describe(lambda r: r.mean(0), 5, np.float32) == before
+
+
+def test_what_is_infinite_outside_of_an_interval_does_not_matter():
+    responses = jnp.ones((4, 1, 2)).at[3].set(jnp.inf)
+    inside = jnp.array([[1, 1], [1, 1], [1, 0], [0, 1]], bool)[:, None]
+    total = reduction.RUNNING["mean"].add(jnp.zeros((1, 2, 2)), responses, inside)
+    np.testing.assert_array_equal(total[0], [[3, 3], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("column", ["done", "responses", "scan"])
+def test_columns_with_names_of_results(twin, column):
+    with pytest.raises(ValueError, match=f"column.* {column}"):
+        Screen(Twin(twin.network, twin.units.assign(**{column: range(7)})))
+
+
+def test_a_list_of_constants_is_no_trace(screen, videos):
+    """Where there are as many frames as stimuli it could be either."""
+    with pytest.raises(ValueError, match="modulations is a list of 6 pairs for as many stimuli"):
+        screen(videos[:, :6], modulations=[[0, 1]] * 6)
+
+
 def test_functions_are_told_apart_by_what_they_hold():
     def template(values):
         inner = jax.jit(lambda responses: responses * jnp.asarray(values)[None])

@@ -1,5 +1,6 @@
 """A screen on disk that is damaged afterwards: refused with the reason, or mended; never served as data."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,9 +12,10 @@ import pandas as pd
 import pytest
 import xarray
 from faulty import FAULTS, inflict
+from zarr import Array
 
 from fnn_jax import Screen, ScreenError, Twin, open_screen
-from fnn_jax.screen import locks, predictor
+from fnn_jax.screen import checksums, locks, predictor
 
 COUNT, FRAMES = 6, 9
 
@@ -147,6 +149,34 @@ def test_results_of_earlier_versions_are_told(whole, screen, videos, tmp_path):
     (out / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(ScreenError, match="a screen of the format 1, expected 2; it is kept"):
         open_screen(out)
+
+
+def test_errors_that_pass_destroy_nothing(whole, screen, videos, tmp_path, monkeypatch):
+    """A file that cannot be read for a moment is not damaged; nor is a screen whose arrays are growing."""
+    out = tmp_path / "out.zarr"
+    shutil.copytree(whole, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    read = Array.__getitem__
+
+    def fail(array, place):
+        if array.path == "responses":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(array, place)
+
+    with monkeypatch.context() as patch, pytest.raises(ScreenError, match="responses cannot be read now: OSError"):
+        patch.setattr(Array, "__getitem__", fail)
+        screen(videos, out)
+    check, failures = checksums.check_metadata, iter([ScreenError("its arrays are of [20, 24] stimuli")])
+
+    def grows_first(path):
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return check(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checksums, "check_metadata", grows_first)
+        same(screen(videos, out), open_screen(whole))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_consolidated_metadata_are_those_of_the_arrays(whole, screen, videos, tmp_path, monkeypatch):

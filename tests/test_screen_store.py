@@ -16,7 +16,7 @@ import zarr
 from interrupted import interrupt_and_resume
 from processes import READY, Process
 
-from fnn_jax import Screen, ScreenError, Twin, open_screen
+from fnn_jax import Screen, ScreenError, Stimulus, Twin, open_screen
 from fnn_jax.demo import random_network
 from fnn_jax.screen import predictor, source, store
 
@@ -223,6 +223,10 @@ def test_a_generator_grows_the_store(twin, videos, tmp_path, monkeypatch):
         patch.setattr(predictor.Predictor, "_dispatch", lambda *_: pytest.fail("it predicts"))
         screen(iter(stimuli), tmp_path / "out.zarr")
     assert contents(tmp_path / "out.zarr") == before
+    with pytest.raises(ScreenError, match="The generator ended after 9 stimuli, and .* holds 20"):
+        screen(iter(stimuli[:9]), tmp_path / "out.zarr")
+    with pytest.raises(ScreenError, match="Stimulus 0 is called a, and 0 in"):
+        screen(iter([Stimulus(stimuli[0], id="a")]), tmp_path / "out.zarr")
     stimuli[3] = stimuli[3][::-1]
     with pytest.raises(ScreenError, match="Stimulus 3 is not the one that is done"):
         screen(iter(stimuli), tmp_path / "out.zarr")
@@ -285,6 +289,13 @@ def test_a_mended_stimulus_is_done_later(twin, videos, tmp_path):
     np.save(paths[1], videos[1] / np.float32(255))
     dataset = screen(paths, tmp_path / "out.zarr")
     assert dataset.done.values.tolist() == [1, 1, 1] and dataset.error.values.tolist() == [""] * 3
+    # The first one, with a function that is told by what it computes of a length: whichever can be shown.
+    screen = Screen(twin, batch_size=BATCH, reduce=lambda responses: responses.mean(0))
+    np.save(paths[0], bad[:4])
+    with pytest.warns(UserWarning, match="1 stimuli could not be shown"):
+        screen(paths, tmp_path / "mean.zarr")
+    np.save(paths[0], videos[0][:4] / np.float32(255))
+    assert screen(paths, tmp_path / "mean.zarr").done.values.tolist() == [1, 1, 1]
     np.testing.assert_allclose(dataset.responses[1], twin.predict(videos[1] / np.float32(255)), rtol=1e-5)
 
 

@@ -84,6 +84,29 @@ def test_on_an_accelerator_all_at_once(twin, monkeypatch):
     np.testing.assert_allclose(together.losses, one_by_one.losses, rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_any_state_of_an_optimiser_is_kept(twin, tmp_path):
+    """Random keys and bfloat16, which are no arrays of NumPy's own; and features as targets have no influence."""
+    optimizer = optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(0)), optax.adam(0.1, mu_dtype="bfloat16"))
+    options = QUICK | {"steps": 12, "optimizer": optimizer}
+    objective = synthesis.Objective(lambda seen, data: -seen.features["core"].mean(), features=("core",))
+    whole = synthesis.synthesize(twin, None, objective=objective, **options)
+    save = synthesis.optimisation.Folder.save_progress
+
+    def kill(*arguments):
+        save(*arguments)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(synthesis.optimisation.Folder, "save_progress", kill)
+        synthesis.synthesize(twin, None, objective=objective, **options, out=tmp_path / "s")
+    found = synthesis.synthesize(twin, None, objective=objective, **options, out=tmp_path / "s")
+    np.testing.assert_array_equal(found.losses, whole.losses)
+    assert synthesis.write_report(found, tmp_path / "report", twin=twin)[-1].exists()
+    with pytest.raises(ValueError, match="target 0 has no units"):
+        synthesis.influence(twin, found, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

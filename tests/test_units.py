@@ -101,6 +101,7 @@ def test_join(here):
     joined = microns.join(ids)
     assert joined.index.equals(ids.index) and list(joined.columns[:5]) == list(ids.columns)
     np.testing.assert_array_equal(joined.cc_abs, microns.units("4-7").cc_abs)
+    assert "weights" not in microns.join(ids.drop(columns="weights", errors="ignore"))  # nobody knows which
     shuffled = ids.sample(frac=1, random_state=0)
     np.testing.assert_array_equal(microns.join(shuffled).gOSI, joined.gOSI.loc[shuffled.index])
     assert microns.join(ids.set_index(KEY)).index.names == KEY
@@ -154,6 +155,7 @@ def by_key(twin, rows):
         ({"units": lambda t: by_key(t, slice(None)).eval("unit_id > 40")}, [3, 4]),
         ({"units": lambda t: pd.concat([by_key(t, [2]), by_key(t, [1, 2]).rename({8: 9}, level=0)])}, [2]),
         ({"units": lambda t: pd.DataFrame({"readout_id": [3]})}, [3]),
+        ({"units": lambda t: pd.DataFrame({"readout_id": [3, 1], "scan": ["6-4", "8-5"]})}, [1]),
     ],
 )
 def test_select(selected, choice, rows):
@@ -185,6 +187,7 @@ def test_select(selected, choice, rows):
         ({"units": np.ones(4, bool)}, r"units is a mask of shape \(4,\); expected \(5,\)"),
         ({"units": pd.Series([True] * 5, index=range(1, 6))}, "whose index is not that of the twin's table"),
         ({"units": pd.DataFrame({"a": [1]})}, r"units is a table with \['a'\]; expected the columns"),
+        ({"units": pd.DataFrame({"readout_id": [3], "scan": ["6-4"]})}, r"of the scans \['6-4'\] by its column scan"),
         (
             {"units": pd.DataFrame({"session": [9], "scan_idx": [5], "unit_id": [11]})},
             r"no unit of the scan 8-5; it holds those of \['9-5'\]",
@@ -198,6 +201,15 @@ def test_select(selected, choice, rows):
 def test_selections_that_are_none(selected, choice, message):
     with pytest.raises((TypeError, ValueError), match=message):
         selected[0].select(**choice)
+
+
+def test_published_units_are_of_the_published_animal(selected):
+    """An index or a mask does not say so itself."""
+    twin = selected[0]
+    other = Twin(twin.network, twin.units.assign(animal_id=27203), name="8-5")
+    for published in (by_key(twin, [1, 3]).index, by_key(twin, slice(None)).eval("unit_id > 40")):
+        with pytest.raises(ValueError, match=r"of animal \[27203\]: the same numbers mean other neurons"):
+            other.select(published)
 
 
 def test_units_of_a_twin_that_does_not_say_of_which_animal(selected):

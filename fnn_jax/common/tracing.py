@@ -23,7 +23,8 @@ def traced_digest(traced: Any) -> str:
             f"a function calls back to Python ({', '.join(sorted(called))}), so that it cannot be compared with that "
             "of an earlier call. Write it with jax.numpy."
         )
-    text = re.sub(r" at 0x[0-9a-f]+", "", str(traced.jaxpr))  # addresses of Python functions
+    printed = traced.jaxpr.pretty_print(use_color=False)  # str() has colours in terminals and notebooks
+    text = re.sub(r" at 0x[0-9a-f]+", "", printed)  # addresses of Python functions
     digest = hashlib.sha256(text.encode())
     for constant in _constants(traced):
         constant = np.asarray(plain(constant))

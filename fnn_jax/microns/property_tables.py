@@ -96,7 +96,9 @@ def join(units: pd.DataFrame, table: pd.DataFrame, animal_id: int) -> pd.DataFra
             f"units holds {int((rows < 0).sum())} that are not published, such as session, scan_idx, unit_id {first}: "
             "they are of another animal, or of another release."
         )
-    new = [column for column in table.columns if column not in flat]
+    # Which weights a readout_id belongs to, the published table says of its own alone.
+    known = {*flat, "weights"} if "readout_id" in flat else {*flat}
+    new = [column for column in table.columns if column not in known]
     added = table.iloc[rows][new].set_axis(units.index)
     joined = pd.concat([units, added], axis=1)
     joined.attrs = dict(table.attrs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fnn_jax.common.files import file_digest
 from fnn_jax.model.config import NetworkConfig
+from fnn_jax.weights.units import PUBLISHED_ANIMAL
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ _PROPERTIES = "digital_twin_properties/v2"  # v1 came from other code, and its n
 
 MICRONS = Release(
     base_url="https://bossdb-open-data.s3.amazonaws.com/iarpa_microns/minnie/functional_data/",
-    animal_id=17797,
+    animal_id=PUBLISHED_ANIMAL,
     num_units={
         "4-7": 7493,
         "5-6": 8592,

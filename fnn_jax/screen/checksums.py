@@ -181,14 +181,29 @@ def blocks(group: Any, attributes: Mapping[str, Any]) -> Iterator[tuple[int, int
         yield number, start, min(start + size, count)
 
 
+def _raise_what_passes(name: str, error: Exception) -> None:
+    """Of errors that say nothing about what is in a file: it may be read the next time, and is not to be replaced."""
+    no_file = FileNotFoundError | IsADirectoryError | NotADirectoryError
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and not isinstance(error, no_file)):
+        raise ScreenError(
+            f"{name} cannot be read now: {type(error).__name__}: {error}. Nothing was changed. Call again when it can "
+            "be; what can never be read again, remove, and it is computed again."
+        ) from error
+
+
 def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) -> BlockState:
-    """Compare what is kept of some stimuli with their checksums."""
+    """Compare what is kept of some stimuli with their checksums.
+
+    Raises:
+        ScreenError: the files cannot be read now, which says nothing about them.
+    """
     identity = json_digest(attributes["settings"])
     arrays, unreadable = {}, []
     for name in OF_STIMULUS:
         try:
             arrays[name] = group[name][start:stop]
-        except Exception:  # zarr and its codecs raise many kinds
+        except Exception as error:  # zarr and its codecs raise many kinds
+            _raise_what_passes(name, error)
             unreadable.append(name)
     known = arrays["checksum"].any(1) if "checksum" in arrays else np.zeros(stop - start, bool)
     flags = arrays.get("done", np.zeros(stop - start, np.uint8))
@@ -198,7 +213,8 @@ def examine(group: Any, attributes: Mapping[str, Any], start: int, stop: int) ->
     for name in kept_arrays(attributes):
         try:
             kept[name] = group[name][start:stop]
-        except Exception:
+        except Exception as error:
+            _raise_what_passes(name, error)
             unreadable.append(name)
     if {*unreadable} - {"done"}:
         why = f"{', '.join(unreadable)} cannot be read"

@@ -5,10 +5,15 @@ A process loses its locks when it dies, so nothing is ever claimed by nobody.
 
 import contextlib
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import filelock
 
+Read = TypeVar("Read")
+GROWTH_S = 0.5  # within which all arrays of a screen have grown
 SHAPES = "shape"  # the shapes of the arrays, and the metadata that tell of them
 
 
@@ -21,6 +26,23 @@ def lock(path: Path, name: str) -> filelock.FileLock:
     """What a name stands for, for one process alone: ``with lock(path, SHAPES):`` waits for it."""
     folder(path).mkdir(exist_ok=True)
     return filelock.FileLock(folder(path) / f"{name}.lock", thread_local=False)
+
+
+def steady(path: Path, read: Callable[[], Read]) -> Read:
+    """What is read of a screen. Where that fails, again while nobody lets its arrays grow, file by file."""
+    try:
+        return read()
+    except ValueError:
+        if not (path / "zarr.json").is_file():
+            raise
+    try:
+        with lock(path, SHAPES):
+            return read()
+    except OSError:  # where one may not write, one may not lock, either
+        time.sleep(GROWTH_S)
+        return read()
+    finally:
+        clear(path)
 
 
 def claim(path: Path, name: str) -> filelock.FileLock | None:

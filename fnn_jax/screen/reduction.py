@@ -3,6 +3,7 @@
 The mean and the maximum over intervals keep a running value. A function of the user sees all responses of an interval.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from fnn_jax.common.checks import shown
 from fnn_jax.common.tracing import traced_digest
+
+LENGTHS = (16, 256, 4096)  # frames
 
 
 class Running(NamedTuple):
@@ -29,7 +32,14 @@ class Running(NamedTuple):
 
 def _add_to_sum(total, responses, inside):
     inside = inside.astype(responses.dtype)
-    return total + jnp.einsum("tnu,tnk->nku", responses, inside, precision=jax.lax.Precision.HIGHEST)
+
+    def of_interval(values):
+        return jnp.einsum("tnu,tnk->nku", values, inside, precision=jax.lax.Precision.HIGHEST)
+
+    # Infinity times the 0 of a frame outside would be NaN: what is not finite is counted, not added.
+    finite = jnp.isfinite(responses)
+    total = total + of_interval(jnp.where(finite, responses, 0))
+    return jnp.where(of_interval((~finite).astype(responses.dtype)) > 0, jnp.nan, total)
 
 
 def _add_to_maximum(maximum, responses, inside):
@@ -83,8 +93,19 @@ def describe(reduce: Any, frames: int, dtype: Any) -> str:
     """A name that tells reductions apart; of a function also by what it computes of so many frames."""
     if not callable(reduce):
         return "frames" if reduce is None else reduce
-    traced = _traced(reduce, frames, 3, dtype)
-    return f"{getattr(reduce, '__name__', 'function')} {traced_digest(traced)[:16]}"
+    return f"{_name(reduce)} {traced_digest(_traced(reduce, frames, 3, dtype))[:16]}"
+
+
+def identity(reduce: Any, dtype: Any) -> str:
+    """The same whatever the stimuli: of a function by what it computes of the first of some lengths that it takes."""
+    for frames in LENGTHS:
+        with contextlib.suppress(ValueError):
+            return describe(reduce, frames, dtype)
+    return _name(reduce)
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", "function")
 
 
 def _traced(reduce, frames, units, dtype):

@@ -11,6 +11,9 @@ RESPONSES = "responses"
 TEXT = np.dtypes.StringDType()
 
 
+TAKEN = (RESPONSES, "stimulus", "frames", "done", "error", "digest", "checksum", "time", "interval", "unit", "twin")
+
+
 class ScreenError(ValueError):
     """What is at the place of the results is not of this screen."""
 
@@ -106,6 +109,22 @@ def with_twins(dataset: Any) -> Any:
         return dataset
     names = [twin.rsplit(" ", 1)[0] for twin in dataset.attrs["settings"]["twins"]]
     return dataset.assign_coords(twin=np.array(names, TEXT))
+
+
+def check_columns(twins: Any) -> None:
+    """Raise ``ValueError`` where columns of a table of units have names that results have, or other scans."""
+    taken = sorted({str(column) for twin in twins for column in twin.units} & {*TAKEN})
+    if taken:
+        raise ValueError(
+            f"The table of units has the columns {', '.join(taken)}, which are names of results of a screen; rename "
+            "them: Twin(twin.network, twin.units.rename(columns=...), name=twin.name)."
+        )
+    for twin in twins:
+        if "scan" in twin.units and set(twin.units["scan"].astype(str)) != {twin.name}:
+            raise ValueError(
+                f"The column scan in the table of units of {twin.name} says otherwise; results name a unit's scan by "
+                "its twin. Rename the column."
+            )
 
 
 def unit_columns(units: pd.DataFrame) -> dict[str, np.ndarray]:

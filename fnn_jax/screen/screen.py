@@ -18,8 +18,8 @@ from fnn_jax.common import checks
 from fnn_jax.common.checks import integer, one_of
 from fnn_jax.common.progress import Bar, checked_progress, progress_bar, say_resumed
 from fnn_jax.screen.predictor import Predictor
-from fnn_jax.screen.reduction import check_reduction, describe, result_shape
-from fnn_jax.screen.results import RESPONSES, InMemory, Kept, Layout
+from fnn_jax.screen.reduction import check_reduction, describe, identity, result_shape
+from fnn_jax.screen.results import RESPONSES, InMemory, Kept, Layout, check_columns
 from fnn_jax.screen.source import Loaded, Source, as_intervals
 from fnn_jax.screen.store import ScreenStore
 from fnn_jax.screen.values import checked_values
@@ -83,6 +83,7 @@ class Screen:
         progress: bool | None = None,
     ):
         self.twins = checked_twins(twins)
+        check_columns(self.twins)
         check_reduction(reduce)
         if intervals is not None and reduce is None:
             raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
@@ -267,9 +268,10 @@ class Screen:
 
     def _settings(self, first: Loaded, predictor: Predictor, fit: str) -> dict[str, Any]:
         """What decides the responses."""
+        self._reduction(predictor.dtype, first)  # a function that calls back to Python is refused before the start
         return {
             "twins": [f"{twin.name} {twin.fingerprint()}" for twin in self.twins],
-            "reduce": describe(self.reduce, first.spans()[0][1] - first.spans()[0][0], predictor.dtype),
+            "reduce": identity(self.reduce, predictor.dtype),
             "intervals": self.intervals and [list(interval) for interval in self.intervals],
             "interval_axis": self._has_interval_axis,
             **self._options,

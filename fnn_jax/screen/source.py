@@ -98,6 +98,11 @@ class Source:
         self._peeked: list[Any] = []
         self.ids = self._names(ids, names)
         for name, traces in self.traces.items():
+            if isinstance(traces, list | tuple) and len(traces) == self.count and _are_constants(traces):
+                raise ValueError(
+                    f"{name} is a list of {len(traces)} pairs for as many stimuli. If each is the constant of a "
+                    "stimulus, give a mapping from ids; if it is one trace, an array [T, 2]."
+                )
             if self.count is not None and _is_list(traces) and len(traces) != self.count:
                 raise ValueError(f"{name} holds {len(traces)} traces for {self.count} stimuli; expected one for each.")
 
@@ -353,6 +358,10 @@ def _is_list(traces: Any) -> bool:
         return hasattr(traces, "__len__") and len(traces) > 0 and np.ndim(traces[0]) == 2
     except ValueError:  # rows of several lengths
         return False
+
+
+def _are_constants(traces: Any) -> bool:
+    return all(np.ndim(each) == 1 and len(each) == 2 for each in traces)
 
 
 def _trace(argument: str, traces: Any, index: int, name: str) -> Any:

@@ -87,9 +87,12 @@ class ScreenStore:
     def _check(self, settings, ids, units: pd.DataFrame, create) -> None:
         """Refuse another screen; mend the metadata and tables of this one, where they are damaged."""
         try:
-            group, attributes = checksums.check_metadata(self.path)
+            group, attributes = locks.steady(self.path, lambda: checksums.check_metadata(self.path))
         except ScreenError as error:
-            if not mend_metadata(self.path, create):
+            with locks.lock(self.path, locks.SHAPES):
+                mended = mend_metadata(self.path, create)
+            locks.clear(self.path)
+            if not mended:
                 raise
             warnings.warn(f"{error}\nIts metadata were mended.", stacklevel=5)
             group, attributes = checksums.check_metadata(self.path)
@@ -197,6 +200,9 @@ class ScreenStore:
         flags = self._group["done"][start:stop]
         missing = 0 if stop is None else stop - start - len(flags)
         return np.concatenate([flags, np.zeros(missing, np.uint8)]) if missing > 0 else flags
+
+    def id(self, index: int) -> str:
+        return str(self._group["stimulus"][index])
 
     def digest(self, index: int) -> bytes:
         return self._group["digest"][index].tobytes()
@@ -321,12 +327,12 @@ def open_screen(path: str | os.PathLike, verify: bool = True) -> "xarray.Dataset
         ScreenError: no screen is there, or it is damaged; what is damaged is named.
     """
     path = Path(path).expanduser().absolute()
-    group, attributes = checksums.check_metadata(path)
+    group, attributes = locks.steady(path, lambda: checksums.check_metadata(path))
     if verify:
         checksums.require_whole(path, group, attributes)
     else:
         checksums.check_units(path, group, attributes)
-    return _as_dataset(path)
+    return locks.steady(path, lambda: _as_dataset(path))
 
 
 def _as_dataset(path: Path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from fnn_jax.common.progress import Bar
 from fnn_jax.model.chunks import CHUNK_FRAMES
-from fnn_jax.screen.results import DONE, InMemory, Row, ScreenError
+from fnn_jax.screen.results import DONE, WAITING, InMemory, Row, ScreenError
 from fnn_jax.screen.source import Loaded, Source
 from fnn_jax.screen.store import ScreenStore
 
@@ -121,6 +121,11 @@ class Work:
                     f"Stimulus {loaded.id} is not the one that is done in {self._sink.path}{reason}. Go on with the "
                     "same stimuli, or choose another name."
                 )
+            if self.count is None and loaded.id != self._sink.id(loaded.index):  # type: ignore[union-attr]
+                raise ScreenError(
+                    f"Stimulus {loaded.index} is called {loaded.id}, and {self._sink.id(loaded.index)} in "  # type: ignore[union-attr]
+                    f"{self._sink.path}. Go on with the same names, or choose another one."
+                )
 
     def _by_number(self) -> Iterator[Block]:
         numbers = self._waiting() if self.busy is None else self.busy
@@ -146,8 +151,9 @@ class Work:
 
     def _in_order(self) -> Iterator[Block]:
         """Of a generator, which cannot be asked again: what other processes have is theirs."""
-        self.busy = []
+        self.busy, given = [], 0
         for number, stimuli in enumerate(_batched(self._source, self._sink.block)):
+            given += len(stimuli)
             if not self._claim(number):
                 self.left += len(stimuli)
                 continue
@@ -158,6 +164,12 @@ class Work:
                 yield self._block(number, waiting)
             else:
                 self._release(number)
+        more = np.flatnonzero(self._sink.done(given) != WAITING)
+        if self._sink.verifies and len(more):
+            raise ScreenError(
+                f"The generator ended after {given} stimuli, and {self._sink.path} holds {given + int(more[-1]) + 1}. "
+                "Go on with the same generator, or choose another name."
+            )
 
     def _block(self, number: int, stimuli: Sequence[Loaded]) -> Block:
         for loaded in stimuli:

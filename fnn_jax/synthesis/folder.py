@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from fnn_jax.common.arrays import load_arrays, save_arrays
+from fnn_jax.common.tracing import plain
 from fnn_jax.synthesis.problem import Progress
 from fnn_jax.synthesis.result import RESULT, Synthesis, SynthesisError
 
@@ -43,14 +44,11 @@ class Folder:
         if arrays is None:
             return None
         leaves, structure = jax.tree.flatten(like)
-        return (
-            arrays,
-            jax.tree.unflatten(structure, [arrays[f"leaf{i}"] for i in range(len(leaves))]),
-            int(arrays["done"]),
-        )
+        restored = [_restored(arrays[f"leaf{i}"], leaf) for i, leaf in enumerate(leaves)]
+        return arrays, jax.tree.unflatten(structure, restored), int(arrays["done"])
 
     def save_progress(self, number, progress, done, losses, penalties, stopped) -> None:
-        leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(progress))}
+        leaves = {f"leaf{i}": _stored(leaf) for i, leaf in enumerate(jax.tree.leaves(progress))}
         kept = {"done": np.array(done), "losses": losses, "penalties": penalties, "stopped": stopped}
         self._save(f"progress{number}", leaves | kept)
 
@@ -71,3 +69,16 @@ class Folder:
         except SynthesisError as error:
             warnings.warn(str(error), stacklevel=3)
             return None
+
+
+def _stored(leaf: Any) -> np.ndarray:
+    """An array of an optimiser's state as NumPy's own: of random keys their numbers, of bfloat16 and the like bytes."""
+    array = np.asarray(plain(leaf))
+    return array if array.dtype.isbuiltin == 1 else np.atleast_1d(array).view(np.uint8)
+
+
+def _restored(array: np.ndarray, like: Any) -> Any:
+    """What ``_stored`` was given, which was such an array as ``like``."""
+    if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(like))
+    return array if np.dtype(like.dtype).isbuiltin == 1 else array.view(like.dtype).reshape(like.shape)

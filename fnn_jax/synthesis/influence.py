@@ -39,7 +39,7 @@ def influence(
     from scipy.ndimage import gaussian_filter
 
     units = found.record["units"][integer("index", index, 0, len(found.frames) - 1)]
-    if units is None:
+    if not is_of_units(found, index):
         raise ValueError(f"target {index} has no units; expected one made for units, not for features.")
     frames = found.frames[index, 0]
     traces = []
@@ -57,6 +57,11 @@ def influence(
     )
     smooth = gaussian_filter(np.sqrt((gradient**2).mean(0)), video.shape[1] / SMOOTH)
     return smooth / max(smooth.max(), np.finfo(float).tiny)
+
+
+def is_of_units(found: Synthesis, index: int) -> bool:
+    """Whether a target is one unit or several; else it is features by name."""
+    return not any(isinstance(unit, str) for unit in np.atleast_1d(found.record["units"][index]).tolist())
 
 
 @functools.partial(jax.jit, static_argnames=("burn_in", "periphery"))

@@ -12,7 +12,7 @@ from fnn_jax.common import checks, page
 from fnn_jax.common.files import whole_file
 from fnn_jax.stimuli.movie import save_movie
 from fnn_jax.synthesis.figures import draw_target
-from fnn_jax.synthesis.influence import influence
+from fnn_jax.synthesis.influence import influence, is_of_units
 from fnn_jax.synthesis.result import Synthesis
 from fnn_jax.twin.twin import Twin
 from fnn_jax.version import __version__
@@ -71,7 +71,7 @@ def write_report(
         if figures:
             compared = {key: np.asarray(each)[:, index] for key, each in (others or {}).items()}
             pixels = None
-            if twin is not None and found.record["units"][index] is not None:
+            if twin is not None and is_of_units(found, index):
                 pixels = influence(twin, found, index, **made_with)
             draw_target(found, index, folder / f"{name}.png", others=compared, influence=pixels)
             written.append(folder / f"{name}.png")

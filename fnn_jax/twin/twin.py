@@ -146,7 +146,7 @@ class Twin(NetworkCalls):
         Args:
             units: ``readout_id`` of each unit, in the order wanted; or a boolean mask, one value per unit; or rows of a
                 table of units, such as ``twin.units[...]`` or ``microns.units(...)``, of which those of this scan
-                count.
+                count, by session and scan_idx or by the column ``scan``.
             unit_ids: instead, the ``unit_id`` of each unit.
 
         Column ``j`` of the responses belongs to row ``j`` of the new twin's ``units``. The core's arrays are shared.
@@ -154,7 +154,7 @@ class Twin(NetworkCalls):
         Raises:
             TypeError, ValueError: units that the twin does not have, named twice or of another animal, or none.
         """
-        rows = choose_units(self.units, units, unit_ids)
+        rows = choose_units(self.units, units, unit_ids, self.name)
         network = select_units(self.network, rows)
         return Twin(network, self.units.iloc[rows], name=self.name, label=self.label, provenance=self.record())
 

@@ -9,6 +9,7 @@ import pandas as pd
 from fnn_jax.common.checks import shown
 
 KEY = ["session", "scan_idx", "unit_id"]  # what makes a unit, within an animal
+PUBLISHED_ANIMAL = 17797  # of the published scans, and of tables that are indexed by KEY alone
 
 QUALITY = {
     "reliable": "cc_max > 0.4 & cc_abs > 0.2",  # responds reliably, and is predicted well
@@ -23,8 +24,11 @@ def y_sign(y: str) -> int:
     return 1 if y == "down" else -1
 
 
-def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -> np.ndarray:
-    """Rows of a twin's table of units that are asked for, as positions; see ``Twin.select``."""
+def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None, scan: str | None = None) -> np.ndarray:
+    """Rows of a twin's table of units that are asked for, as positions; see ``Twin.select``.
+
+    ``scan``: the twin's name, which a column ``scan`` of ``units`` is compared with.
+    """
     if (units is None) == (unit_ids is None):
         raise TypeError("Give either units (readout ids, a boolean mask or a table) or unit_ids.")
     argument = "units" if unit_ids is None else "unit_ids"
@@ -33,7 +37,7 @@ def choose_units(table: pd.DataFrame, units: Any = None, unit_ids: Any = None) -
             raise ValueError("unit_ids are given, but the table of this twin has no column unit_id. Give readout ids.")
         rows = _positions(pd.Index(table["unit_id"]), unit_ids, "unit_ids")
     elif isinstance(units, pd.DataFrame):
-        rows = _rows_of_table(table, flatten(units))
+        rows = _rows_of_table(table, flatten(units), scan)
     elif isinstance(units, pd.Series) and pd.api.types.is_bool_dtype(units.dtype):
         rows = _rows_of_mask(table, units)
     elif isinstance(units, pd.MultiIndex):
@@ -102,15 +106,18 @@ def _rows_of_mask(table: pd.DataFrame, mask: pd.Series) -> np.ndarray:
 
 
 def _rows_of_index(table: pd.DataFrame, index: pd.MultiIndex) -> np.ndarray:
-    if "animal_id" not in table:
+    animals = set(table["animal_id"]) if "animal_id" in table else set()
+    if animals != {PUBLISHED_ANIMAL} and "animal_id" not in index.names:
         raise ValueError(
-            "units names units by session, scan and unit alone, and the table of this twin does not say which animal "
-            "it is of. Give rows of twin.units, or readout ids."
+            "units names units by session, scan and unit alone, and the table of this twin "
+            f"{f'is of animal {sorted(animals)}' if animals else 'does not say which animal it is of'}: the same "
+            "numbers mean other neurons in every animal. Give rows of twin.units, readout ids, or a table with "
+            "animal_id."
         )
-    return _rows_of_table(table, index.to_frame(index=False))
+    return _rows_of_table(table, index.to_frame(index=False), None)
 
 
-def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame) -> np.ndarray:
+def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame, scan: str | None) -> np.ndarray:
     """Rows that a table of units names: by session, scan and unit where both know them, else by readout id."""
     if set(KEY) <= set(units) and set(KEY) <= set(table):
         check_animal(units, table, "units")
@@ -130,6 +137,14 @@ def _rows_of_table(table: pd.DataFrame, units: pd.DataFrame) -> np.ndarray:
             "ids."
         )
     if "readout_id" in units:
+        if scan is not None and "scan" in units:
+            of_scan = units["scan"].astype(str) == scan
+            if not of_scan.any():
+                raise ValueError(
+                    f"units is of the scans {sorted(set(units['scan'].astype(str)))[:5]} by its column scan; expected "
+                    f"some of {scan}. If they are units of this twin, leave the column out."
+                )
+            units = units[of_scan]
         return _positions(table.index, units["readout_id"].to_numpy(), "units")
     raise ValueError(
         f"units is a table with {list(units.columns)}; expected the columns session, scan_idx and unit_id, or "
