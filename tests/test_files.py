@@ -1,9 +1,10 @@
+import errno
 import os
 import platform
 
 import pytest
 
-from fnn_jax.common.files import whole_directory, whole_file
+from fnn_jax.common.files import DiskFullError, explained_full_disk, whole_directory, whole_file
 
 
 def test_directory_appears_at_the_end(tmp_path):
@@ -82,3 +83,17 @@ def test_killed_between_old_and_new_the_old_one_returns(tmp_path):
     with pytest.raises(FileExistsError), whole_directory(tmp_path / "store"):
         pass
     assert (tmp_path / "store" / "x").read_text() == "old" and os.listdir(tmp_path) == ["store"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (ValueError("RESOURCE_EXHAUSTED: Error writing a file: No space left on device"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"), False),  # of a GPU
+        (ValueError("another"), False),
+    ],
+)
+def test_what_a_full_disk_is_called(tmp_path, error, is_full):
+    with pytest.raises(DiskFullError if is_full else type(error)), explained_full_disk(tmp_path / "a"):
+        raise error

@@ -156,7 +156,8 @@ def explained_full_disk(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         number = getattr(error, "errno", None)
-        if number not in (errno.ENOSPC, errno.EDQUOT) and not any(sign in str(error) for sign in FULL):
+        said = any(sign in str(error) for sign in FULL) and "memory" not in str(error)  # else it is that of a device
+        if number not in (errno.ENOSPC, errno.EDQUOT) and not said:
             raise
         raise DiskFullError(
             errno.ENOSPC, f"{path} cannot be written: the disk is full, or your quota. Make room, and call again."

@@ -21,6 +21,7 @@ from fnn_jax.common.figures import (
     SMALL,
     color_bar,
     journal_style,
+    legend_above,
     new_figure,
     save_figure,
     style,
@@ -167,9 +168,9 @@ def _draw(panel: Panel, figure: Any, place: Any) -> None:
 
 
 def _legend_above(ax: Any) -> None:
-    """Where it hides nothing."""
+    """Between the axes and their title."""
     entries = len(ax.get_legend_handles_labels()[1])
-    ax.legend(fontsize=SMALL, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    legend_above(ax)
     ax.set_title(ax.get_title(), pad=4 + 1.5 * SMALL * math.ceil(entries / 2), fontsize=ax.title.get_fontsize())
 
 
