@@ -18,6 +18,8 @@ from fnn_jax import cli, stimuli
 from fnn_jax.cli import explore
 from fnn_jax.common.arrays import load_row
 from fnn_jax.common.figures import FAINT, SIDE_BY_SIDE
+from fnn_jax.common.files import file_digest
+from fnn_jax.common.records import write_record
 from fnn_jax.explorer import comparing, join_results, markdown, tables
 from fnn_jax.explorer.background import Work
 from fnn_jax.explorer.comparing import Comparison
@@ -326,9 +328,17 @@ def folders(tmp_path_factory):
         table.to_parquet(folder / name / "units.parquet")
         pd.DataFrame({"check_px": [4]}).to_csv(folder / name / "conditions.csv")
         np.savez_compressed(folder / name / "arrays.npz", **arrays)
-    display = Display.in_pixels(12, 20)  # of which the noise has blocks of 4 x 4
-    (folder / "noise" / "display.json").write_text(json.dumps({**display.record(), "unit": "deg"}))
+        # the noise has blocks of 4 x 4
+        display = Display.in_pixels(6, 8).record() if name == "dots" else Display.in_pixels(12, 20).record()
+        (folder / name / "display.json").write_text(json.dumps(display | {"unit": "px" if name == "dots" else "deg"}))
+        seal(folder / name)
     return folder
+
+
+def seal(folder):
+    """What ``Result.save`` writes last."""
+    names = ("units.parquet", "conditions.csv", "arrays.npz", "display.json")
+    write_record(folder / "result.json", {"protocol": "own", "sha256": {n: file_digest(folder / n) for n in names}})
 
 
 def test_every_protocol_is_drawn_from_its_folder(folders):
@@ -339,7 +349,7 @@ def test_every_protocol_is_drawn_from_its_folder(folders):
         for panel in panels:
             assert len(draw_panel(panel).axes)
         assert opened.panels(pd.Series({"scan": "8-5", "readout_id": 4})) == []  # a unit of which it says nothing
-    labels = {"noise": "x (deg)", "dots": "x (px)"}  # an older folder does not say how large pixels are
+    labels = {"noise": "x (deg)", "dots": "x (px)"}
     for name, label in labels.items():  # of which one unit is read
         opened = open_result(folders / name)
         assert draw_panel(opened.panels(opened.units.iloc[3])[0]).axes[0].get_xlabel() == label
@@ -351,12 +361,21 @@ def test_every_protocol_is_drawn_from_its_folder(folders):
 
 
 def test_a_damaged_folder_is_named(folders, tmp_path):
-    (tmp_path / "units.parquet").write_bytes((folders / "direction" / "units.parquet").read_bytes())
+    shutil.copytree(folders / "direction", tmp_path / "direction")
+    arrays = tmp_path / "direction" / "arrays.npz"
     objects = np.array([{}], object)
     for damage in (lambda path: path.write_bytes(b"no arrays"), lambda path: np.savez(path, curve=objects)):
-        damage(tmp_path / "arrays.npz")
-        with pytest.raises(ValueError, match=r"results has .*missing or damaged .* Measure it again"):
-            open_result(tmp_path)
+        damage(arrays)
+        with pytest.raises(
+            ValueError, match=r"results has .*missing or damaged.*arrays\.npz differs.* Measure it again"
+        ):
+            open_result(arrays.parent)
+        seal(arrays.parent)
+        with pytest.raises(ValueError, match=r"results has .*, of which a file cannot be read .* Measure it again"):
+            open_result(arrays.parent)
+    (arrays.parent / "result.json").unlink()
+    with pytest.raises(ValueError, match=r"result\.json, written last, is not there"):
+        open_result(arrays.parent)
 
 
 def test_two_units_side_by_side(folders, tmp_path, monkeypatch):

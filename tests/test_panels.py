@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import xarray
 
 from fnn_jax.physiology import Column, Measured, Panel, Protocol, Result, figures
 from fnn_jax.stimuli import Display, gratings
@@ -88,7 +89,7 @@ def test_panels_of_its_own(twin, make, tmp_path):
     assert len(figures.polar_tuning(result).axes) == twin.num_units
 
 
-def test_a_result_is_saved_and_loaded(make, tmp_path):
+def test_a_result_is_saved_and_loaded(twin, make, tmp_path):
     """Rows of its table are not the ids of its units: what is asked for by row says the id."""
     protocol = make(measured, **OWN)
     responses = np.float32([[1, 2], [4, 3]])
@@ -107,19 +108,82 @@ def test_a_result_is_saved_and_loaded(make, tmp_path):
     assert page.get_suptitle() == "8-5 readout 2"
     np.testing.assert_array_equal([bar.get_height() for bar in page.axes[0].patches], [2, 3])
     assert figures.scan_summary(loaded).axes
-    display = (tmp_path / "display.json").read_text()
-    (tmp_path / "display.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds a result of another display"):
-        Result.load(tmp_path, protocol)
-    (tmp_path / "display.json").write_text(display)
-    with pytest.raises(ValueError, match="holds a result of other conditions than those of Protocol"):
-        Result.load(tmp_path, Protocol("own", protocol.display, protocol._make[:1], measured))
-    (tmp_path / "arrays.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="holds a result that is damaged"):
-        Result.load(tmp_path, protocol)
-    (tmp_path / "units.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no result: units\.parquet is not there"):
-        Result.load(tmp_path, protocol)
+    for message, name, display, movies in (
+        ("of another display", "own", Display.flat(twin), protocol._make),
+        ("of other conditions than those of Protocol", "own", protocol.display, protocol._make[:1]),
+        ("of the protocol 'own'; expected one of Protocol", "other", protocol.display, protocol._make),
+    ):
+        with pytest.raises(ValueError, match=f"holds a result {message}"):
+            Result.load(tmp_path, Protocol(name, display, movies, measured))
+
+
+def test_no_damaged_or_mixed_result_is_loaded(make, tmp_path, monkeypatch):
+    protocol, folder = make(measured), tmp_path / "kept"
+
+    def result(first):
+        responses = np.float32([[first, 2], [4, 3]])
+        found = measured(protocol, responses)
+        table = pd.concat([pd.DataFrame({"scan": "8-5", "readout_id": [5, 2]}), found.table], axis=1)
+        return Result(protocol, table, protocol.conditions, responses, found.arrays, found.values, None)
+
+    paths = result(1).save(folder)
+    assert [path.name for path in paths[-2:]] == ["arrays.npz", "result.json"]
+    for path in paths[1:]:
+        whole = path.read_bytes()
+        for place in (0, len(whole) // 2, len(whole) - 2):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(ValueError, match="damaged.*Measure it again; the screen.zarr in it"):
+                Result.load(folder, protocol)
+        path.unlink()
+        with pytest.raises(FileNotFoundError, match=f"holds no whole result: {path.name}.* is not there"):
+            Result.load(folder, protocol)
+        path.write_bytes(whole)
+
+    def loaded():
+        return Result.load(folder, protocol).arrays["curve"][0, 0]
+
+    result(5).save(tmp_path / "other")
+    (folder / "arrays.npz").write_bytes((tmp_path / "other" / "arrays.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"mixed of two: arrays\.npz differs"):
+        loaded()
+    result(1).save(folder)
+
+    def broken(*args, **kwargs):
+        raise OSError("broken")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="broken"):  # before all files are complete
+        patch.setattr(np, "savez_compressed", broken)
+        result(5).save(folder)
+    assert loaded() == 1
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="broken"):  # when they take their places
+        patch.setattr("fnn_jax.common.files.os.replace", broken)
+        result(5).save(folder)
+    with pytest.raises(FileNotFoundError, match=r"result\.json, written last, is not there"):
+        loaded()
+    result(5).save(folder)
+    assert loaded() == 5
+
+
+def test_a_screen_of_another_protocol_or_of_other_units_is_not_measured(make):
+    protocol = make(measured)
+    units = pd.DataFrame({"scan": "8-5", "readout_id": [5, 2]})
+    coordinates = {"stimulus": ["own 0", "own 1"], "done": ("stimulus", [1, 1]), "frames": ("stimulus", [24, 24])}
+    coordinates |= {"scan": ("unit", ["8-5", "8-5"]), "readout_id": ("unit", [5, 2])}
+    responses = (("stimulus", "interval", "unit"), np.float32([[[1, 2]], [[4, 3]]]))
+    screen = xarray.Dataset({"responses": responses}, coordinates)
+    assert protocol.measure(screen, units).table["preference"].tolist() == [-3, -1]
+    assert len(protocol.measure(screen, units.drop(columns="readout_id")).table) == 2
+    for other, table, message in (
+        (screen.assign_coords(stimulus=["size 0", "size 1"]), units, "another protocol than .*stimulus is .*size 0"),
+        (screen.assign_coords(frames=("stimulus", [30, 30])), units, r"frames is \[.*expected \[24, 24\]"),
+        (xarray.concat([screen, screen], "interval", data_vars="minimal"), units, "interval is"),
+        (screen.rename(interval="time"), units, "responses over time; expected them over interval"),
+        (screen, units.iloc[::-1], "units has the readout_id 2 in row 0, and the screen 5"),
+        (screen, units.assign(scan="4-7"), "units has the scan 4-7 in row 0"),
+        (screen, units[:1], "units has 1 rows, and the screen 2 units"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            protocol.measure(other, table)
 
 
 def test_panels_are_no_part_of_a_screen(twin, make, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 from fnn_jax.common.directories import cache_directory
 from fnn_jax.physiology.protocol import Protocol
 from fnn_jax.physiology.protocols import direction_tuning
-from fnn_jax.physiology.result import ARRAYS
+from fnn_jax.physiology.result import RECORD
 from fnn_jax.screen import Screen, Stimulus
 from fnn_jax.stimuli.display import Display
 from fnn_jax.stimuli.movie import frame_spans
@@ -34,12 +34,12 @@ def direction_folder(twin: Twin, directory: str | os.PathLike | None = None) -> 
 
 def is_measured(folder: Path) -> bool:
     """Whether nothing is left to be computed."""
-    return (folder / ARRAYS).exists()  # which is written last, and whole
+    return (folder / RECORD).exists()  # which is written last, and whole
 
 
 def discard(folder: Path) -> None:
     """Forget curves that are damaged; measured again, they come from the responses, which are kept and verified."""
-    (folder / ARRAYS).unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
 
 
 def measure_direction(

@@ -16,7 +16,7 @@ from fnn_jax.common.drawing import draw_frames, draw_traces
 from fnn_jax.common.figures import RESPONSES, color_bar, style
 from fnn_jax.physiology.field_panels import draw_receptive_field
 from fnn_jax.physiology.panels import RESPONSE, draw_polar_tuning, draw_tuning_curve
-from fnn_jax.physiology.result import ARRAYS, CONDITIONS, DISPLAY, UNITS
+from fnn_jax.physiology.result import ARRAYS, CONDITIONS, DISPLAY, UNITS, require_whole
 from fnn_jax.physiology.von_mises import PARAMETERS, von_mises_curve
 from fnn_jax.stimuli.display import Display
 from fnn_jax.synthesis.result import RECORD, Synthesis
@@ -81,22 +81,25 @@ class Tuned:
         name: what panels call it. code: the expression that makes it. units: its table, a row for each unit.
 
     Raises:
-        ValueError: a file of it is damaged or missing.
+        ValueError: a file of it is damaged, missing, or of another result.
     """
 
     def __init__(self, path: Path, name: str, code: str, weights: str | None = None):
         self.path, self.name, self.code = path, name, code
         try:
+            require_whole(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"results has a folder with a file missing or damaged: {error}") from error
+        try:
             self.units = _of_weights(pd.read_parquet(path / UNITS), weights)
             self._names = member_names(path / ARRAYS)
             whole = [each for each in self._names if each == "curve" or each.startswith("axis/")]
             self._arrays = header_read(lambda: load_members(path / ARRAYS, whole))  # fields may not fit into memory
-            shown_on = path / DISPLAY
-            self._display = Display.of_record(json.loads(shown_on.read_text())) if shown_on.exists() else None
+            self._display = Display.of_record(json.loads((path / DISPLAY).read_text(encoding="utf-8")))
         except Exception as error:  # pandas, zipfile, zlib and NumPy raise many kinds
             raise ValueError(
-                f"results has {str(path)!r}, of which a file is missing or damaged ({error}). Measure it again "
-                "in a new folder."
+                f"results has {str(path)!r}, of which a file cannot be read ({error}). Measure it again in a new "
+                "folder."
             ) from error
 
     def panels(self, unit: pd.Series) -> list[Panel]:
@@ -133,15 +136,12 @@ class Tuned:
         return lambda directions: von_mises_curve(directions, *parameters)
 
     def _draw_field(self, name: str, place: int, ax: Any) -> None:
-        """In pixels where the folder is an older one, which does not say how many degrees they have."""
         field = load_row(self.path / ARRAYS, name, place)
         size = 1
         if field.ndim == 3:  # of noise: one for each lag, in checks
             field = field[int(self.units["best_lag"].iloc[place])]
             size = int(pd.read_csv(self.path / CONDITIONS)["check_px"].iloc[0])
-        rows, columns = field.shape
-        display = self._display or Display.in_pixels(rows * size, columns * size)
-        draw_receptive_field(ax, field, display.in_blocks(size), RESPONSE if size == 1 else "weighted level")
+        draw_receptive_field(ax, field, self._display.in_blocks(size), RESPONSE if size == 1 else "weighted level")
 
 
 class Synthesized:

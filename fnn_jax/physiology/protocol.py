@@ -100,7 +100,7 @@ class Protocol:
         """A movie as a stimulus of a screen."""
         movie = self.movie(number)
         intervals = None if self.every_frame else frame_spans(movie.intervals).tolist()
-        return Stimulus(movie.frames, id=f"{self.name} {number}", intervals=intervals)
+        return Stimulus(movie.frames, id=self._id(number), intervals=intervals)
 
     def run(
         self,
@@ -138,14 +138,19 @@ class Protocol:
     def measure(self, dataset: xarray.Dataset, units: pd.DataFrame) -> Result:
         """Properties of the units from the dataset of a screen of this protocol.
 
+        Args:
+            units: the table of the screen's units, ``Screen.units``, in the order of the dataset.
+
         Raises:
-            ValueError: the dataset is not of this protocol, or not finished.
+            ValueError: the dataset is not of this protocol, or of other units, or not finished.
         """
         if dataset.sizes["stimulus"] != len(self) or not (dataset["done"] == 1).all():
             raise ValueError(
                 f"the screen holds {int((dataset['done'] == 1).sum())} finished stimuli; expected the {len(self)} "
                 "movies of this protocol. Finish it first."
             )
+        self._require_own(dataset)
+        _require_units(dataset, units)
         responses = None
         if self.every_frame:
             measured = self._measure(self, self._frame_by_frame(dataset))
@@ -156,7 +161,48 @@ class Protocol:
         table = pd.concat([units.reset_index(drop=True), measured.table.reset_index(drop=True)], axis=1)
         return Result(self, table, self.conditions, responses, measured.arrays, measured.values, dataset)
 
+    def _require_own(self, dataset: xarray.Dataset) -> None:
+        """Raise ``ValueError`` where movies, their frames or their intervals are not those of this protocol."""
+        shape = ("time",) if self.every_frame else ("interval",)
+        found = dataset["responses"].dims[1:-1]
+        if found != shape:
+            raise ValueError(
+                f"the screen holds responses over {', '.join(found) or 'nothing'}; expected them over {shape[0]}, as "
+                f"{self!r} is shown. Show it by its method run."
+            )
+        wanted: dict[str, Any] = {"stimulus": [self._id(number) for number in range(len(self))], "frames": self._frames}
+        if not self.every_frame:
+            wanted["interval"] = [*range(len(self.conditions) // len(self))]
+        for name, values in wanted.items():
+            there = range(dataset.sizes[name]) if name == "interval" else dataset[name].values
+            if [*map(str, there)] != [*map(str, values)]:
+                raise ValueError(
+                    f"the screen is of another protocol than {self!r}: of its movies, {name} is {shown([*there])}; "
+                    f"expected {shown(values)}. Measure it with the protocol that it is of."
+                )
+
+    def _id(self, number: int) -> str:
+        return f"{self.name} {number}"
+
     def _frame_by_frame(self, dataset: xarray.Dataset):
         for number in range(len(self)):
             movie = self.movie(number)
             yield movie.frames, dataset["responses"][number, : movie.num_frames].values
+
+
+def _require_units(dataset: xarray.Dataset, units: pd.DataFrame) -> None:
+    if len(units) != dataset.sizes["unit"]:
+        raise ValueError(
+            f"units has {len(units)} rows, and the screen {dataset.sizes['unit']} units; expected as many."
+        )
+    for name in ("scan", "readout_id"):
+        if name not in dataset.coords or name not in units:
+            continue
+        pairs = zip(map(str, dataset[name].values), map(str, units[name]), strict=True)
+        different = [row for row, (there, here) in enumerate(pairs) if there != here]
+        if different:
+            row = different[0]
+            raise ValueError(
+                f"units has the {name} {units[name].iloc[row]} in row {row}, and the screen "
+                f"{dataset[name].values[row]}; expected the units of the screen, in its order."
+            )

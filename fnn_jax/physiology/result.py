@@ -1,21 +1,25 @@
 """What a protocol measured: a table of units, and the curves or fields that it comes from."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray
 
 from fnn_jax.common.arrays import header_read, load_members
-from fnn_jax.common.files import whole_file
+from fnn_jax.common.files import explained_full_disk, file_digest, whole_file
+from fnn_jax.common.records import read_record, write_record
 
 if TYPE_CHECKING:
     from fnn_jax.physiology.protocol import Protocol
 
 UNITS, CONDITIONS, ARRAYS, DISPLAY = "units.parquet", "conditions.csv", "arrays.npz", "display.json"
+RECORD = "result.json"  # with the SHA-256 of each of them
+REMEDY = "Measure it again; the screen.zarr in it, where there is one, saves the work."
 AXIS = "axis/"  # before the names of what curves are over
 
 
@@ -41,10 +45,14 @@ class Result(NamedTuple):
         return f"Result({self.protocol.name}: {len(self.table)} units of {scans}, {', '.join(self.arrays)})"
 
     def save(self, directory: str | os.PathLike) -> list[Path]:
-        """Write ``units.csv``, ``units.parquet``, ``conditions.csv``, ``display.json``, ``arrays.npz`` into a folder.
+        """Write ``units.csv``, ``units.parquet``, ``conditions.csv``, ``display.json``, ``arrays.npz`` into a folder,
+        and ``result.json``, their SHA-256, last.
 
-        Each is written whole or not at all. ``Display.of_record`` makes the monitor that fields are on from
-        ``display.json``. Returns paths.
+        Killed at any moment, it leaves what was there before, or what ``load`` refuses, never a mix of two results.
+        ``Display.of_record`` makes the monitor that fields are on from ``display.json``. Returns paths.
+
+        Raises:
+            DiskFullError, OSError: the files cannot be written; a result that was there is kept.
         """
         directory = Path(directory).expanduser()
         writers = {
@@ -54,12 +62,16 @@ class Result(NamedTuple):
             DISPLAY: lambda path: path.write_text(json.dumps(self.protocol.display.record()), encoding="utf-8"),
             ARRAYS: lambda path: np.savez_compressed(path, **self.arrays, **_axis(self.values)),  # type: ignore[arg-type]
         }
-        paths = []
-        for name, write in writers.items():
-            with whole_file(directory / name) as path:
+        digests = {}
+        with explained_full_disk(directory), contextlib.ExitStack() as files:
+            for name, write in writers.items():
+                path = files.enter_context(whole_file(directory / name))
                 write(path)
-            paths.append(directory / name)
-        return paths
+                digests[name] = file_digest(path)
+            # All are complete and take their places now; while some are old and some new, no record says that they fit.
+            (directory / RECORD).unlink(missing_ok=True)
+        write_record(directory / RECORD, {"protocol": self.protocol.name, "sha256": digests})
+        return [directory / name for name in (*writers, RECORD)]
 
     @classmethod
     def load(cls, directory: str | os.PathLike, protocol: "Protocol") -> "Result":
@@ -72,26 +84,45 @@ class Result(NamedTuple):
             The result, without ``responses`` and ``dataset``: these are None.
 
         Raises:
-            FileNotFoundError: the folder holds no result. ValueError: a file of it is damaged, or it is of other
-                conditions or another display. Where a protocol's stimuli lay on the display is not in the folder.
+            FileNotFoundError: the folder holds no result, or a part of one. ValueError: a file of it is damaged, or of
+                another result; or it is of another protocol, other conditions or another display.
         """
         directory = Path(directory).expanduser()
-        for name in (UNITS, CONDITIONS, ARRAYS):
-            if not (directory / name).exists():
-                raise FileNotFoundError(f"{directory} holds no result: {name} is not there.")
+        name = require_whole(directory)["protocol"]
+        if name != protocol.name:
+            raise ValueError(f"{directory} holds a result of the protocol {name!r}; expected one of {protocol!r}.")
         try:
             table, conditions = pd.read_parquet(directory / UNITS), (directory / CONDITIONS).read_text()
             arrays = header_read(lambda: load_members(directory / ARRAYS))
-            shown_on = directory / DISPLAY  # which older folders do not have
-            display = json.loads(shown_on.read_text(encoding="utf-8")) if shown_on.exists() else None
+            display = json.loads((directory / DISPLAY).read_text(encoding="utf-8"))
         except Exception as error:  # pyarrow, zipfile and NumPy raise many kinds
-            raise ValueError(f"{directory} holds a result that is damaged: {error}. Measure it again.") from error
+            raise ValueError(f"{directory} holds a result that cannot be read: {error}. {REMEDY}") from error
         if conditions != protocol.conditions.to_csv(index=False):
             raise ValueError(f"{directory} holds a result of other conditions than those of {protocol!r}.")
-        if display is not None and display != json.loads(json.dumps(protocol.display.record())):
+        if display != json.loads(json.dumps(protocol.display.record())):
             raise ValueError(f"{directory} holds a result of another display ({display}) than that of {protocol!r}.")
         axes = {name.removeprefix(AXIS): arrays.pop(name) for name in [*arrays] if name.startswith(AXIS)}
         return cls(protocol, table, protocol.conditions, None, arrays, _values(axes), None)
+
+
+def require_whole(directory: Path) -> dict[str, Any]:
+    """The record of a result whose files are those that ``Result.save`` wrote together.
+
+    Raises:
+        FileNotFoundError: one is not there. ValueError: one is damaged, or of another result.
+    """
+    if not (directory / RECORD).exists():
+        raise FileNotFoundError(f"{directory} holds no whole result: {RECORD}, written last, is not there. {REMEDY}")
+    record = read_record(directory / RECORD, "result", ValueError, REMEDY)
+    for name in (UNITS, CONDITIONS, ARRAYS, DISPLAY):
+        if not (directory / name).exists():
+            raise FileNotFoundError(f"{directory} holds no whole result: {name} is not there. {REMEDY}")
+        if file_digest(directory / name) != record["sha256"][name]:
+            raise ValueError(
+                f"{directory} holds a result that is damaged, or mixed of two: {name} differs from the SHA-256 in "
+                f"{RECORD}. {REMEDY}"
+            )
+    return record
 
 
 class Measured(NamedTuple):
