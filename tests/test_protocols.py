@@ -91,6 +91,28 @@ def test_tables_are_those_of_the_measures(twin, display, results):
     np.testing.assert_allclose(results["noise"].arrays["field"], field, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("size", {"center": (5, 0), "spatial_frequency": 0.03, "temporal_frequency": 3, "on_s": 0.4}),
+        ("contrast", {"spatial_frequency": 0.03, "temporal_frequency": 3}),
+        (
+            "surround",
+            {"center": (5, 0), "diameter": 30, "gap": 2, "spatial_frequency": 0.03, "temporal_frequency": 3, "on_s": 1},
+        ),
+        ("dots", {"sigma": 10, "on_s": 0.4, "seed": 1, "repeats": 3}),
+        ("noise", {"check": 14, "rate_hz": 15, "seed": 1, "duration_s": 3}),
+        ("direction", {"directions": 4, "duration_s": 10, "seed": 1}),
+    ],
+)
+def test_conditions_say_all_that_is_shown(display, name, others):
+    """By them a result that is loaded is compared with the protocol that it should be of."""
+    shown = protocols.PROTOCOLS[name](display, **SHORT[name]).conditions.to_csv()
+    for changed, value in others.items():
+        other = protocols.PROTOCOLS[name](display, **SHORT[name] | {changed: value})
+        assert other.conditions.to_csv() != shown, changed
+
+
 def test_contrast_zero_is_gray(display):
     movie = protocols.contrast_tuning(display, **SHORT["contrast"]).movie(0)
     assert (movie.frames == 128).all() and movie.intervals["contrast"][0] == 0
@@ -168,12 +190,27 @@ def test_features(twin, tmp_path):
     pooled = physiology.record_features(twin, stimuli.Movie.of(video), some, pool="max", progress=False)
     np.testing.assert_allclose(pooled["core"], whole["core"].max((2, 3)), atol=1e-6)
     np.testing.assert_allclose(pooled["retina"], whole["retina"].max((1, 2)), atol=1e-6)
+    inner = ["recurrent.attention", "modulation.linear", "readout.samples", "perspective.eye", "perspective.luminance"]
+    whole = twin.features(video, inner)
+    pooled = physiology.record_features(twin, video, inner, pool="mean", progress=False)
+    for name in inner:
+        expected = whole[name].mean((1, 2)) if name == "perspective.luminance" else whole[name]
+        np.testing.assert_allclose(pooled[name.replace(".", "_")], expected, rtol=1e-5, atol=1e-6)
+    assert pooled["readout_samples"].dims == ("time", "stream", "unit", "readout_samples_channel")
+    axes = ("group", "position", "other")
+    assert pooled["recurrent_attention"].dims == ("time", "stream", *(f"recurrent_attention_{axis}" for axis in axes))
     for arguments, message in (
         ({"names": []}, "names is empty"),
         ({"names": "nose"}, r"unknown names \['nose'\]"),
         ({"streams": [2]}, r"streams has \[2\]; expected indices from 0 to 1"),
         ({"channels": {"core": [99]}}, r"channels has \[99\]; core has 5"),
         ({"positions": {"core": [(0, 99)]}}, r"positions has \(0, 99\); the map core has"),
+        ({"names": "recurrent.attention", "channels": [0]}, "channels has .* for recurrent.attention, whose axes"),
+        (
+            {"names": ["core", "readout"], "positions": {"readout": [(0, 0)]}},
+            "positions has 'readout', which is no map",
+        ),
+        ({"channels": {"cor": [0]}}, r"channels has \['cor'\], which names does not have"),
         ({"positions": [(0, 0)], "pool": "mean"}, "expected one of them"),
         ({"pool": "sum"}, "pool is 'sum'"),
         ({"out": tmp_path / "f"}, r"expected a name that ends in .zarr"),

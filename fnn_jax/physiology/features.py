@@ -12,15 +12,13 @@ import xarray
 from fnn_jax.common.files import whole_directory
 from fnn_jax.common.progress import SHORT_FRAMES, checked_progress, progress_bar
 from fnn_jax.screen.consolidation import consolidate
+from fnn_jax.screen.results import RESPONSES
+from fnn_jax.screen.values import checked_values
 from fnn_jax.stimuli.movie import Movie
 from fnn_jax.twin.twin import Twin
 
+CHANNELS = ("_channel", "_feature", "unit")  # how the names end of axes that ``channels`` chooses from
 POOLS: dict[str, Callable[..., Any]] = {"mean": jnp.mean, "max": jnp.max}
-DIMENSIONS = {  # of each feature, without time; the others are maps
-    "retina": ("retina_row", "retina_column", "retina_channel"),
-    "modulation": ("stream", "modulation_feature"),
-    "readout": ("stream", "unit"),
-}
 
 
 def record_features(
@@ -42,34 +40,37 @@ def record_features(
 
     Args:
         stimulus: a video as for ``Twin.predict``, or a ``Movie``.
-        names: out of ``twin.network.feature_names``, and ``responses``.
+        names: out of ``twin.feature_table()``, and ``responses``.
         out: folder to write, ``something.zarr``, chunk by chunk; None: in memory.
-        channels: which channels (or features, units), the same for every name, or a mapping from names.
+        channels: which channels (or features, units), the same for every name, or a mapping from names; not of
+            ``recurrent.attention``, which has none.
         streams: which streams.
-        positions: (row, column) in a map, likewise; instead of ``pool``.
-        pool: ``"mean"`` or ``"max"`` over space.
+        positions: (row, column) in a map, likewise; instead of ``pool``. What is no map stays whole.
+        pool: ``"mean"`` or ``"max"`` over rows and columns of maps.
         progress: show a progress bar; None: in terminals and notebooks. Videos below 20 seconds show one only
             where it is True.
 
     Returns:
         A dataset with a variable for each name, dots in it replaced by ``_``: ``[time, stream, row, column, channel]``,
-        ``[time, stream, position, channel]`` or, pooled, ``[time, stream, channel]``. ``retina`` has no stream.
+        ``[time, stream, position, channel]`` or, pooled, ``[time, stream, channel]``. ``retina`` has no stream; what
+        is no map has the axes that screens give it.
 
     Raises:
-        ValueError: names, streams, channels or positions that do not exist; both ``pool`` and ``positions``.
+        ValueError: names, streams, channels or positions that do not exist, which is seen before anything is
+            computed; both ``pool`` and ``positions``.
         FileExistsError: something is at ``out``.
     """
     progress = checked_progress(progress)
     names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
     if not names:
-        raise ValueError(f"names is empty; expected names out of {(*twin.network.feature_names, 'responses')}.")
+        raise ValueError(f"names is empty; expected names out of {(*twin.network.feature_names, RESPONSES)}.")
     if pool is not None and positions is not None:
         raise ValueError("Both pool and positions are given; expected one of them.")
     if pool is not None and pool not in POOLS:
         raise ValueError(f"pool is {pool!r}; expected one of {tuple(POOLS)}, or None.")
-    inner = tuple(name for name in names if name != "responses")
+    inner = tuple(name for name in names if name != RESPONSES)
     twin.network.check_options(None, periphery, inner)
-    chosen = _Choice(twin, channels, streams, positions, pool)
+    chosen = _Choice(twin, names, channels, streams, positions, pool)
     frames = stimulus.frames if isinstance(stimulus, Movie) else stimulus
 
     def chunks():
@@ -78,7 +79,7 @@ def record_features(
             for part, output in outputs:
                 if output.responses.shape[1] != 1:
                     raise ValueError("stimulus is a batch of videos; expected one.")
-                found = {**output.features, "responses": output.responses}
+                found = {**output.features, RESPONSES: output.responses}
                 count = part.stop - part.start
                 yield part, {name: np.asarray(chosen(name, found[name][:, 0]))[:count] for name in names}
                 bar.update(count)
@@ -102,53 +103,68 @@ def _key(name: str) -> str:
 class _Choice:
     """What is kept of each feature."""
 
-    def __init__(self, twin, channels, streams, positions, pool):
+    def __init__(self, twin, names, channels, streams, positions, pool):
         self._channels, self._positions, self._pool = channels, positions, pool
         self._streams = None if streams is None else list(streams)
         unknown = [stream for stream in streams or () if not 0 <= stream < twin.config.num_streams]
         if unknown:
             raise ValueError(f"streams has {unknown}; expected indices from 0 to {twin.config.num_streams - 1}.")
+        values = checked_values([twin], [name for name in names if name != RESPONSES], True, None, None).values
+        self._axes = {value.name: tuple(map(_key, value.axes)) for value in values}
+        for argument, choice in (("channels", channels), ("positions", positions)):
+            others = [name for name in choice if name not in names] if isinstance(choice, Mapping) else []
+            if others:
+                raise ValueError(f"{argument} has {others}, which names does not have; expected some of {names}.")
+        shapes = {value.name: value.shapes[0] for value in values}
+        for name in names:
+            self._check(name, shapes[name])
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise ``ValueError`` for channels and positions that a value of this shape, ``[(stream,) ...]``, lacks."""
+        channels, last = _of(self._channels, name), self._axes[name][-1]
+        if channels is not None and not last.endswith(CHANNELS):
+            raise ValueError(
+                f"channels has {channels} for {name}, whose axes are {self._axes[name]}: it has no channels. Give "
+                "those of the other names: channels={'core': [0, 5]}."
+            )
+        bad = [channel for channel in (() if channels is None else channels) if not 0 <= channel < shape[-1]]
+        if bad:
+            raise ValueError(f"channels has {bad}; {name} has {shape[-1]}, counted from 0.")
+        if not self._is_map(name):
+            if isinstance(self._positions, Mapping) and name in self._positions:
+                raise ValueError(f"positions has {name!r}, which is no map: its axes are {self._axes[name]}.")
+            return
+        height, width = shape[-3:-1]
+        positions = _of(self._positions, name)
+        for row, column in np.array(() if positions is None else positions).reshape(-1, 2):
+            if not (0 <= row < height and 0 <= column < width):
+                raise ValueError(
+                    f"positions has {(int(row), int(column))}; the map {name} has {height} rows and {width} columns."
+                )
 
     def __call__(self, name: str, array: Any) -> Any:
         """Of ``[frames, (stream,) ..., channel]`` what is asked for."""
-        has_stream, is_map = name not in ("retina", "responses"), _is_map(name)
+        has_stream = self._axes[name][0] == "stream"
         if has_stream and self._streams is not None:
             array = array[:, jnp.array(self._streams)]
-        first = 2 if has_stream else 1  # the axis after frames and streams
-        if is_map and self._pool is not None:
-            array = POOLS[self._pool](array, axis=(first, first + 1))
-        elif is_map and _of(self._positions, name) is not None:
+        if self._is_map(name) and self._pool is not None:
+            array = POOLS[self._pool](array, axis=(-3, -2))
+        elif self._is_map(name) and _of(self._positions, name) is not None:
             rows, columns = np.array(_of(self._positions, name)).reshape(-1, 2).T
-            height, width = array.shape[first : first + 2]
-            bad = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
-            if bad.any():
-                where = (int(rows[bad][0]), int(columns[bad][0]))
-                raise ValueError(f"positions has {where}; the map {name} has {height} rows and {width} columns.")
-            array = array[:, :, rows, columns] if has_stream else array[:, rows, columns]
+            array = array[..., rows, columns, :]
         channels = _of(self._channels, name)
-        if channels is not None:
-            bad = [channel for channel in channels if not 0 <= channel < array.shape[-1]]
-            if bad:
-                raise ValueError(f"channels has {bad}; {name} has {array.shape[-1]}, counted from 0.")
-            array = array[..., jnp.array(list(channels))]
-        return array
+        return array if channels is None else array[..., jnp.array(list(channels))]
 
     def dimensions(self, name: str) -> tuple[str, ...]:
-        if name == "responses":
-            return ("time", "unit")
-        dimensions = DIMENSIONS.get(name)
-        if dimensions is None:
-            key = _key(name)
-            dimensions = ("stream", f"{key}_row", f"{key}_column", f"{key}_channel")
-        if _is_map(name) and self._pool is not None:
-            dimensions = (*dimensions[:-3], dimensions[-1])
-        elif _is_map(name) and _of(self._positions, name) is not None:
-            dimensions = (*dimensions[:-3], "position", dimensions[-1])
-        return ("time", *dimensions)
+        axes = self._axes[name]
+        if self._is_map(name) and self._pool is not None:
+            axes = (*axes[:-3], axes[-1])
+        elif self._is_map(name) and _of(self._positions, name) is not None:
+            axes = (*axes[:-3], "position", axes[-1])
+        return ("time", *axes)
 
-
-def _is_map(name: str) -> bool:
-    return name not in ("modulation", "readout", "responses")
+    def _is_map(self, name: str) -> bool:
+        return self._axes[name][-3:] == tuple(f"{_key(name)}_{axis}" for axis in ("row", "column", "channel"))
 
 
 def _of(choice: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.checks import number, numbers
+from fnn_jax.common.checks import number, numbers, point
 from fnn_jax.common.rate import HZ
 from fnn_jax.physiology import tuning
 from fnn_jax.physiology.protocol import Protocol
@@ -28,14 +28,16 @@ SINGLE = {"spatial_frequency": "spatial_frequencies", "temporal_frequency": "tem
 
 
 def one_grating_a_movie(
-    display: Display, values: Mapping[str, Any], on_s: float, **shared: Any
+    display: Display, values: Mapping[str, Any], on_s: float, center: tuple[float, float] = (0.0, 0.0)
 ) -> list[Callable[[], Movie]]:
     """Every combination as a movie of its own; values are those of a protocol's arguments, by name.
+
+    Intervals have all that decides what is shown: the values, ``center_x`` and ``center_y``.
 
     Raises:
         TypeError, ValueError: one of them is of another kind, or out of range.
     """
-    several = {}
+    center, several = point("center", center), {}
     for name, given in values.items():
         if name in SINGLE:
             number(name, given, **LIMITS[SINGLE[name]])
@@ -45,8 +47,14 @@ def one_grating_a_movie(
     movies: list[Callable[[], Movie]] = []
     for condition in combinations(several):
         single: dict[str, Any] = {name: (value,) for name, value in condition.items()}
-        movies.append(functools.partial(gratings, display, **single, on_s=on_s, off_s=OFF_S, **shared))
+        movies.append(functools.partial(_movie, display, center=center, **single, on_s=on_s, off_s=OFF_S))
     return movies
+
+
+def _movie(display: Display, center: tuple[float, float], **options: Any) -> Movie:
+    movie = gratings(display, center=center, **options)
+    movie.intervals = movie.intervals.assign(center_x=center[0], center_y=center[1])
+    return movie
 
 
 def at_best(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

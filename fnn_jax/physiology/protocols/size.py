@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fnn_jax.common.checks import point
 from fnn_jax.physiology import curves
 from fnn_jax.physiology.panels import Panel, draw_curve
 from fnn_jax.physiology.protocol import Protocol
@@ -33,7 +32,6 @@ def size_tuning(
     Raises:
         TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
-    point("center", center)
     shown = {
         "directions": directions,
         "diameters": diameters,

@@ -44,47 +44,62 @@ def surround_tuning(
         TypeError, ValueError: an argument is of another kind, out of range, or cannot be shown on this display.
     """
     require_display(display)
-    point("center", center)
+    center = point("center", center)
     number("diameter", diameter, above=0)
     number("gap", gap, 0)
+    number("spatial_frequency", spatial_frequency)
+    number("temporal_frequency", temporal_frequency)
     if not (display.distance(center) > diameter / 2 + gap).any():
         raise ValueError(
             f"gap is {gap} and diameter {diameter}; expected less: nothing of the surround is on the monitor."
         )
     directions = numbers("directions", directions, **LIMITS["directions"])
-    conditions = combinations({"direction": tuple(map(float, directions)), "surround": SURROUNDS})
-    shared: dict[str, Any] = {
-        "center": center,
-        "center_diameter": diameter,
-        "gap": gap,
-        "spatial_frequency": spatial_frequency,
-        "temporal_frequency": temporal_frequency,
+    same = {  # in all conditions
+        "center_x": center[0],
+        "center_y": center[1],
+        "diameter": float(diameter),
+        "gap": float(gap),
+        "spatial_frequency": float(spatial_frequency),
+        "temporal_frequency": float(temporal_frequency),
     }
+    several = combinations({"direction": tuple(map(float, directions)), "surround": SURROUNDS})
+    conditions = [{**condition, **same} for condition in several]
     for condition in conditions:
-        _frames(display, shared, 1, **condition)
+        _frames(display, 1, **condition)
     return Protocol(
         "surround",
         display,
-        [functools.partial(_movie, display, shared, on_s, condition) for condition in conditions],
+        [functools.partial(_movie, display, on_s, condition) for condition in conditions],
         _measure,
         panels=[Panel("surround", _draw)],
         summary=["iso_modulation", "cross_modulation", "opposite_modulation"],
     )
 
 
-def _movie(display: Display, shared: Mapping[str, Any], on_s: float, condition: Mapping[str, Any]) -> Movie:
-    show = functools.partial(_frames, display, shared, frames_in(on_s, "on_s"))
+def _movie(display: Display, on_s: float, condition: Mapping[str, Any]) -> Movie:
+    show = functools.partial(_frames, display, frames_in(on_s, "on_s"))
     return one_after_another(display, [condition], show, on_s=on_s, off_s=OFF_S)
 
 
-def _frames(display: Display, shared: Mapping[str, Any], num_frames: int, direction: float, surround: str) -> Any:
+def _frames(
+    display: Display,
+    num_frames: int,
+    *,
+    direction: float,
+    surround: str,
+    center_x: float,
+    center_y: float,
+    diameter: float,
+    **others: float,
+) -> Any:
     turn = TURNS.get(surround)
     directions: dict[str, Any] = {"center_direction": direction, "surround_direction": None}
     if surround == "alone":
         directions = {"center_direction": None, "surround_direction": direction}
     elif turn is not None:
         directions["surround_direction"] = (direction + turn) % 360
-    return center_surround(display, **directions, **shared, num_frames=num_frames)
+    place: dict[str, Any] = {"center": (center_x, center_y), "center_diameter": diameter, "num_frames": num_frames}
+    return center_surround(display, **directions, **place, **others)
 
 
 def _measure(protocol: Protocol, responses: np.ndarray) -> Measured:
