@@ -92,12 +92,12 @@ def log_gaussian(frequencies: Any, curves: Any) -> pd.DataFrame:
 
 
 def separability(curves: Any) -> np.ndarray:
-    """How far responses ``[first, second, unit]`` are a product of two curves: the part of the squared responses, less
-    their mean, that the first singular vectors explain; 1 is separable."""
+    """How far responses ``[first, second, unit]`` are a product of two curves: the part of the squared responses that
+    the first singular vectors explain, ``s_1^2 / sum s_i^2``; 1 is separable."""
+    # Nothing is subtracted: a product of two curves, less its mean, is none any more.
     curves = np.moveaxis(np.asarray(curves, float), -1, 0)
-    centred = curves - curves.mean((1, 2), keepdims=True)
-    known = np.isfinite(centred).all((1, 2))
-    values = np.linalg.svd(np.where(known[:, None, None], centred, 0), compute_uv=False) ** 2
+    known = np.isfinite(curves).all((1, 2))
+    values = np.linalg.svd(np.where(known[:, None, None], curves, 0), compute_uv=False) ** 2
     total = values.sum(1)
     return np.where(known & (total > 0), values[:, 0] / np.where(total > 0, total, 1), np.nan)
 
