@@ -189,6 +189,34 @@ def test_blocks_of_positions_are_means():
     np.testing.assert_allclose(whole[:, :105], maps.mean(1).reshape(6, -1), rtol=1e-6)
 
 
+def test_what_is_labelled_otherwise_is_not_paired_by_position(twin):
+    random = np.random.default_rng(0)
+    times = {"time": 2 + np.arange(20) / 30}
+    video = xarray.DataArray(smooth(20, 0), times, ("time", "height", "width"))
+    responses = xarray.DataArray(random.standard_normal((20, 2)), times | {"unit": [3, 7]}, ("time", "unit"))
+    late = responses.assign_coords(time=times["time"] + 5)
+    fitted = Encoder(twin, "retina", **SMALL, reduction="grid", grid=(2, 2)).fit([video, V], [responses, responses])
+    assert fitted.units_.tolist() == [3, 7] and len(fitted.scores(video, responses)) == 2
+    for call, message in (
+        (lambda: fitted.fit(video, late), "stimuli and responses have other coordinates time: 2.0 and 7.0 in place 0"),
+        (lambda: fitted.scores([V, video], [R, late]), r"stimuli\[1\] and responses\[1\] have other coordinates time"),
+        (lambda: fitted.fit(video, responses, late.drop_vars("unit")), "stimuli and perspectives have other"),
+        (
+            lambda: fitted.fit([V, V], [responses, responses[:, ::-1]]),
+            r"responses\[1\] have other coordinates unit: 3 and",
+        ),
+        (lambda: fitted.scores(video, responses[:, ::-1]), r"the units \[7, 3\]; expected \[3, 7\], those of fit"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    batch = video.expand_dims(stimulus=["a", "b"])
+    eye = xarray.DataArray(np.zeros((20, 2, 2)), {"stimulus": ["b", "a"]}, ("time", "stimulus", "axis"))
+    with pytest.raises(
+        ValueError, match="stimuli and perspectives have other coordinates stimulus: a and b in place 0"
+    ):
+        labelled.predict(twin, batch, eye)
+
+
 V, R = smooth(20, 0), np.random.default_rng(0).standard_normal((20, 2))
 WRONG_DATA = {
     "another length": ((V, R[:-1]), ValueError, "responses has 19 frames, and its video 20"),

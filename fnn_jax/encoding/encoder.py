@@ -18,7 +18,7 @@ except ImportError as error:
 from fnn_jax.common.checks import integer, numbers, shown
 from fnn_jax.common.progress import SHORT_FRAMES, checked_progress, progress_bar
 from fnn_jax.encoding.reduction import Reduction
-from fnn_jax.encoding.videos import Video, checked_videos
+from fnn_jax.encoding.videos import Video, checked_videos, unit_labels
 from fnn_jax.model.extent import last_border
 from fnn_jax.twin import sizes
 from fnn_jax.twin.prediction import chunks, feature_names, value_shapes
@@ -63,6 +63,7 @@ class Encoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         intercept_: ``[units]``.
         alpha_: the penalty of each unit, ``[units]``.
         n_features_: numbers that are kept of a frame.
+        units_: the coordinate ``unit`` of responses that were DataArrays; None: they had none.
         layer_names_: the names that ``layer`` means.
         reduction_: makes them: ``reduction_(twin.features(video, layer_names_))`` is ``[T, n_features_]``.
 
@@ -114,7 +115,8 @@ class Encoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Args:
             stimuli: a video as for ``Twin.predict``, without a batch axis; or a list of videos, each of which starts
                 anew. An ``xarray.DataArray`` has its axes by name, see ``labelled.predict``.
-            responses: ``[T, units]``, a row for each frame at 30 Hz; for a list of videos, a list of them.
+            responses: ``[T, units]``, a row for each frame at 30 Hz; for a list of videos, a list of them. Coordinates
+                ``time`` and ``unit`` of DataArrays are compared: with those of the video, and of the other responses.
             perspectives, modulations: as for ``Twin.predict``, or a list of them; default zeros.
 
         Returns:
@@ -138,6 +140,7 @@ class Encoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.intercept_ = ridge.intercept_ - self.coef_ @ scaler.mean_
         self.alpha_ = np.broadcast_to(ridge.alpha_, targets.shape[1:]).copy()
         self.n_features_, self.layer_names_, self.reduction_ = reduction.size, names, reduction
+        self.units_ = unit_labels(responses)
         return self
 
     def predict(self, stimuli: Any, perspectives: Any = None, modulations: Any = None) -> Any:
@@ -172,6 +175,12 @@ class Encoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if observed.shape[1] != len(self.coef_):
             raise ValueError(
                 f"responses has {observed.shape[1]} units; expected {len(self.coef_)}, those of fit, in the same order."
+            )
+        labels = unit_labels(responses)
+        if labels is not None and self.units_ is not None and not np.array_equal(labels, self.units_):
+            raise ValueError(
+                f"responses has the units {shown(labels.tolist())}; expected {shown(self.units_.tolist())}, those of "
+                "fit, in the same order. Put them in order: responses.sel(unit=encoder.units_)."
             )
         predicted = np.concatenate([self._predicted(video)[first:] for video in self._with_bar(videos)])
         return _correlations(predicted, observed)

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -45,7 +45,8 @@ def predict(
         Attributes, all of them text, say what computed them.
 
     Raises:
-        TypeError, ValueError: as ``Twin.predict``; axes of other names, other steps of time, traces of other times.
+        TypeError, ValueError: as ``Twin.predict``; axes of other names, other steps of time, traces of other times or
+            other stimuli.
     """
     import xarray
 
@@ -169,16 +170,37 @@ def _inputs(twin: Twin, arrays: Sequence[Any], options: dict[str, Any]) -> tuple
         stimuli = plain(names[0], arrays[0], ("time", *value.axes))
     found = [stimuli, *(plain(name, array, ("time", None)) for name, array in zip(names[1:], arrays[1:], strict=True))]
     coordinates: dict[str, Any] = {"time": ("time", np.arange(len(found[0])) / HZ, {"units": "s"})}
-    timed = [array for array in arrays if _is_labelled(array) and "time" in array.coords]
-    for array in timed:
-        times, first = (each.coords["time"].to_numpy() for each in (array, timed[0]))
-        if len(times) == len(first) and np.abs(times - first).max() > 0.01 / HZ:
-            raise ValueError("stimuli and traces have other coordinates time; expected the same frames in each.")
+    named = dict(zip(names, arrays, strict=True))
+    if (times := shared("time", named)) is not None:
         coordinates["time"] = ("time", times, {"units": "s"})
-    for array in arrays:
-        if _is_labelled(array) and BATCH in array.coords:
-            coordinates[BATCH] = (BATCH, array.coords[BATCH].to_numpy())
+    if (stimuli := shared(BATCH, named)) is not None:
+        coordinates[BATCH] = (BATCH, stimuli)
     return found, coordinates
+
+
+def shared(axis: str, arrays: Mapping[str, Any]) -> np.ndarray | None:
+    """The coordinate that arrays have along an axis, those that have one: the same in all. None: none has one.
+
+    Raises:
+        ValueError: two have others, such as the same in another order. Their lengths are not compared.
+    """
+    labels = {
+        name: array.coords[axis].to_numpy()
+        for name, array in arrays.items()
+        if _is_labelled(array) and axis in array.dims and axis in array.coords
+    }
+    for name, values in labels.items():
+        first, wanted = next(iter(labels.items()))
+        if len(values) != len(wanted):
+            continue
+        same = values == wanted if axis != "time" else np.abs(values - wanted) <= 0.01 / HZ
+        if not np.all(same):
+            row = int(np.argmin(same))
+            raise ValueError(
+                f"{first} and {name} have other coordinates {axis}: {wanted[row]} and {values[row]} in place {row}; "
+                f"expected the same in each, in one order. Align them, or leave one out: array.drop_vars('{axis}')."
+            )
+    return next(iter(labels.values()), None)
 
 
 def _unit_coordinates(twin: Twin) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fnn_jax.common.checks import numeric, shown
-from fnn_jax.encoding.labelled import plain, plain_video
+from fnn_jax.encoding.labelled import plain, plain_video, shared
 from fnn_jax.model.config import NetworkConfig
 from fnn_jax.twin.inputs import NAMES, CheckedInputs, check_inputs
 
@@ -51,11 +51,26 @@ def checked_videos(
         found = None
         if responses is not None:
             found = _checked_responses(names["responses"], one["responses"], inputs.frames)
+        shared("time", {names[name]: value for name, value in one.items()})
         videos.append(Video(inputs, found))
     counts = [video.responses.shape[1] for video in videos if video.responses is not None]
     if len(set(counts)) > 1:
         raise ValueError(f"responses has {shown(counts)} units in its videos; expected the same units in each.")
+    unit_labels(responses)
     return videos, several
+
+
+def unit_labels(responses: Any) -> np.ndarray | None:
+    """The coordinate ``unit`` of responses that are DataArrays, the same for all videos; None: they have none.
+
+    Raises:
+        ValueError: two of them have others.
+    """
+    several = isinstance(responses, list | tuple)
+    given = (
+        {f"responses[{index}]": each for index, each in enumerate(responses)} if several else {"responses": responses}
+    )
+    return shared("unit", given)
 
 
 def _for_each(name: str, values: Any, count: int) -> list[Any]:
