@@ -228,6 +228,12 @@ def test_sequences_of_gratings():
     joined = stimuli.concatenate([movie, gabors])
     assert joined.intervals["onset_s"][8] == pytest.approx(movie.duration_s)
     np.testing.assert_array_equal(joined.frames[movie.num_frames :], gabors.frames)
+    bars = stimuli.moving_bars(SMALL, [0], width=6, speed=60)
+    joined = stimuli.concatenate([movie, bars, bars]).intervals  # gratings have no time of crossing
+    begin = movie.duration_s + bars.duration_s
+    assert joined["center_s"].iloc[:-2].isna().all()
+    assert joined["center_s"].iloc[-1] == pytest.approx(bars.intervals["center_s"][0] + begin)
+    assert (stimuli.moving_bars(SMALL, [0], background=0, contrast=0).frames == 0).all()
 
 
 def test_monet2_has_its_orientations_motion_and_bandwidth():
@@ -542,6 +548,8 @@ def test_movies_and_intervals():
         (lambda: stimuli.dot_kinematogram(MONITOR, coherence=2), "coherence is 2"),
         (lambda: stimuli.moving_bars(MONITOR, speed=0), "speed is 0"),
         (lambda: stimuli.moving_bars(MONITOR, contrast=2), "contrast is 2 on a background"),
+        (lambda: stimuli.moving_bars(MONITOR, background=0), "background is 0, of which every contrast, here 1.0, is"),
+        (lambda: stimuli.looming_discs(MONITOR, background=0), "here -1.0, is black, too: nothing would be seen"),
         (lambda: stimuli.looming_discs(SMALL), "looming discs grow in degrees"),
         (lambda: stimuli.looming_discs(MONITOR, start=80), "expected 0 < start < stop"),
         (lambda: stimuli.chirp(MONITOR, frequencies=(1, 20)), "frequencies has 20 Hz"),

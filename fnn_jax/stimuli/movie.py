@@ -15,6 +15,7 @@ from fnn_jax.common.extras import missing
 from fnn_jax.common.files import whole_file
 from fnn_jax.common.rate import HZ
 
+TIMES = ("onset_s", "offset_s", "center_s")  # columns of intervals that count from the beginning of the movie
 TIE = 1e-6  # of a gray level: what lies half-way between two levels becomes the upper one on every machine
 
 
@@ -166,7 +167,8 @@ def one_after_another(
 
 
 def concatenate(movies: Iterable[Movie]) -> Movie:
-    """Movies one after the other as one; their intervals move along."""
+    """Movies one after the other as one; their intervals move along: ``onset_s``, ``offset_s``, and ``center_s`` of
+    ``moving_bars``."""
     movies = list(movies) if isinstance(movies, Iterable) and not isinstance(movies, Movie) else [movies]
     if not movies:
         raise ValueError("movies is empty; expected at least one.")
@@ -174,9 +176,10 @@ def concatenate(movies: Iterable[Movie]) -> Movie:
     if wrong:
         raise TypeError(f"movies holds {checks.shown(wrong[0])}; expected movies.")
     starts = np.cumsum([0, *(movie.num_frames for movie in movies)])
-    shift = {"onset_s", "offset_s"}
     tables = [
-        movie.intervals.assign(**{name: movie.intervals[name] + start / HZ for name in shift})
+        movie.intervals.assign(
+            **{name: movie.intervals[name] + start / HZ for name in TIMES if name in movie.intervals}
+        )
         for movie, start in zip(movies, starts, strict=False)
     ]
     return Movie(

@@ -108,6 +108,10 @@ def moving_bars(
 
     Intervals have ``direction`` and ``center_s``, when the bar crosses the centre. All sweeps take as long as the
     longest.
+
+    Raises:
+        TypeError, ValueError: values are of another kind, or out of range, or nothing would be seen, because the
+            background is black.
     """
     require_display(display)
     directions = numbers("directions", directions)
@@ -143,13 +147,16 @@ def looming_discs(
 ) -> Movie:
     """Discs that come nearer at constant speed: angular diameter ``2 atan(l / (v t))``, t before the collision.
 
+    Intervals have ``ratio_s``, and ``collision_s``, the time from their onset to the collision.
+
     Args:
         ratios_s: half the size of the object by its speed, l / v, in seconds.
         start, stop: angular diameter at first, and when the growth ends, in degrees; it then stays for ``hold_s``.
-        contrast: of the disc with the background; negative is dark.
+        contrast: of the disc with the background, ``background * (1 + contrast)``; negative is dark.
 
     Raises:
-        ValueError: the display counts in pixels, or values are out of range.
+        ValueError: the display counts in pixels, values are out of range, or nothing would be seen, because the
+            background is black.
     """
     require_display(display)
     if display.unit != "deg":
@@ -194,4 +201,9 @@ def _level(background: float, contrast: float) -> float:
     level = number("background", background, 0, most=1) * (1 + number("contrast", contrast))
     if not 0 <= level <= 1:
         raise ValueError(f"contrast is {contrast} on a background of {background}: {level:g}; expected 0 to 1.")
+    if background == 0 and contrast != 0:
+        raise ValueError(
+            f"background is 0, of which every contrast, here {contrast}, is black, too: nothing would be seen. "
+            "Expected a background above 0."
+        )
     return level
