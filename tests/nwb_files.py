@@ -4,7 +4,7 @@ import datetime
 
 import numpy as np
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-from pynwb.base import Images
+from pynwb.base import ImageReferences, Images
 from pynwb.behavior import EyeTracking, PupilTracking, SpatialSeries
 from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
 from pynwb.ophys import Fluorescence, ImageSegmentation, OpticalChannel, RoiResponseSeries
@@ -108,7 +108,9 @@ def indexed(file, arguments, by_images):
     unique, back = np.unique(values, axis=0, return_inverse=True)
     back = back.reshape(-1).astype(np.uint32)
     if by_images:
-        images = Images(name="frames", images=[GrayscaleImage(name=f"{n:05d}", data=f) for n, f in enumerate(unique)])
+        frames = [GrayscaleImage(name=str(n), data=frame) for n, frame in enumerate(unique)]  # a file sorts the names
+        order = ImageReferences(name="order_of_images", data=frames)
+        images = Images(name="frames", images=frames, order_of_images=order)
         file.add_stimulus_template(images)
         shown = IndexSeries(name="shown", data=back, unit="N/A", indexed_images=images, timestamps=times)
     else:

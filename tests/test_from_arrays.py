@@ -8,6 +8,7 @@ from signals import SIZE, session, write_signals
 from fnn_jax import cli
 from fnn_jax.common.rate import HZ
 from fnn_jax.data import DataError, EvaluationData, Signal, Spikes, TrainingData, from_arrays, from_folder
+from fnn_jax.data.presentations import Stimulus
 from fnn_jax.data.report import check
 from fnn_jax.data.resampling import at_frames, counts
 from fnn_jax.videos import fit_frames
@@ -134,6 +135,29 @@ def test_other_rates_and_sizes_of_frames(given, tmp_path):
     assert (same.sum(), (~same).sum()) == (40, 19)
 
 
+@pytest.mark.parametrize(
+    ("times", "stop", "expected"),
+    [
+        ([1.0], 2.0, [0] * 30),  # it was a single frame
+        ([1.0, 1.5], 3.0, [0] * 15 + [1] * 45),  # the last one was as long as the others
+        ([1.0, 1.5, 4.0], 3.0, [0] * 15 + [1] * 45),
+        ([1.0, 1.1, 1.2], 1.15, [0] * 3 + [1]),
+        (1 + np.arange(6) / HZ, 1.2, list(range(6))),
+        (1 + np.arange(6) / HZ, 1.5, [*range(6), *[5] * 9]),
+        ([*(1 + np.arange(6) / HZ), 1.3], 1.26, [*range(6), 5, 5]),
+    ],
+)
+def test_the_last_frame_stays_until_the_next_one_or_the_stop(times, stop, expected):
+    frames = np.arange(len(times), dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
+    stimulus = Stimulus(Signal(frames, np.array(times)), {}, (2, 2), "crop")
+    (trial,) = pd.DataFrame({"start": [1.0], "stop": [stop]}).itertuples()
+    shown, at = stimulus.of_trial(trial)
+    assert shown[:, 0, 0].tolist() == expected
+    np.testing.assert_allclose(at, 1 + np.arange(len(expected)) / HZ)
+    with pytest.raises(DataError, match=r"trial 0 stops at 9999.000 s, .* after its last frame"):
+        stimulus.of_trial(trial._replace(stop=9999.0))
+
+
 def test_clips_begin_with_their_trials(given, tmp_path):
     arguments, _ = given
     movies = {f"clip{n}": np.full((90, *SIZE), n * 10, np.uint8) for n in range(7)}
@@ -151,11 +175,12 @@ def test_spikes_and_planes_are_joined(given, tmp_path):
     arguments, _ = given
     random = np.random.default_rng(3)
     spikes = Spikes([random.uniform(0, 40, 2000), random.uniform(0, 40, 900)])
-    units = pd.DataFrame({"area": list("abcdefg"), "x": np.arange(7.0)})
+    units = pd.DataFrame({"area": list("abcdefg"), "x": np.arange(7.0)}).rename_axis("readout_id").iloc[::-1]
     both = {**arguments, "responses": [arguments["responses"], spikes], "units": units}
     written = from_arrays(tmp_path / "out", **both, progress=False)
     table = pd.read_csv(written / "units.csv")
     assert table.columns.tolist() == ["readout_id", "area", "x", "mean_response"] and len(table) == 7
+    assert "".join(table["area"]) == "abcdefg"  # rows were taken as they came, and numbered anew
     np.testing.assert_allclose(table["mean_response"][5:], [2000 / 40 / HZ, 900 / 40 / HZ], rtol=0.2)
     trial = pd.read_csv(written / "trials.csv").iloc[0]
     first = TrainingData(written / "training_data").read("trial00000")["units"][:, 5] * table["mean_response"][5]
@@ -210,6 +235,7 @@ BAD = {
     "all repeated": (lambda a: {"repeated": [f"clip{n}" for n in range(7)]}, r"No trial is left for training"),
     "lengths": (lambda a: {"trials": a["trials"].assign(stop=a["trials"]["stop"] - np.arange(8) * 0.1)}, r"repeats of the clip clip6 have 39 to 42|clip clip6 have"),
     "units": (lambda a: {"units": pd.DataFrame({"area": ["V1"]})}, r"units has 1 rows, and responses 5 units"),
+    "other units": (lambda a: {"units": pd.DataFrame({"readout_id": [0, 1, 2, 3, 7]})}, r"units has readout_id \[0, 1, 2, 3, 7\]; expected each readout_id from 0 to 4 once"),
     "folders": (lambda a: {"trials": a["trials"].assign(clip=[*"ab", "c/d", "c d", *"efgh"])}, r"'c/d' and another name"),
 }  # fmt: skip
 

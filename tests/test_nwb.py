@@ -1,6 +1,7 @@
 """NWB files made by pynwb, with clocks of their own, become the recording that the arrays become."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,10 @@ from signals import SIZE, session
 
 from fnn_jax import Twin, cli, data
 from fnn_jax.common.rate import HZ
-from fnn_jax.data import DataError, Signal, Spikes, from_arrays, from_nwb
+from fnn_jax.data import DataError, Signal, Spikes, from_arrays, from_nwb, nwb
 from fnn_jax.data.example import make_example
 from fnn_jax.data.nwb import show
+from fnn_jax.data.nwb_objects import Item
 from fnn_jax.evaluation.measures import evaluate
 
 nwb_files = pytest.importorskip("nwb_files", reason="pynwb is not installed: it is part of the extra 'nwb'")
@@ -95,6 +97,24 @@ def built(given, path, stimulus):
 def test_stimuli_by_index(given, expected, tmp_path, by_images):
     file = built(given, tmp_path / "session.nwb", lambda file: nwb_files.indexed(file, given, by_images))
     same(expected, from_nwb([file], tmp_path / "out", **OPTIONS))
+
+
+def test_images_without_an_order_are_refused():
+    """They were taken in the order of their names: 0, 1, 10, 11, 2."""
+    from pynwb.base import Images
+    from pynwb.image import GrayscaleImage, IndexSeries
+
+    frames = [GrayscaleImage(name=str(n), data=np.full((2, 2), n, np.uint8)) for n in range(12)]
+    for shown in (frames, frames[:1]):
+        images = Images(name="frames", images=shown)
+        data = np.zeros(3, np.uint32)
+        series = IndexSeries(name="shown", data=data, unit="N/A", indexed_images=images, timestamps=np.arange(3.0))
+        item = Item(Path("a.nwb"), "stimulus/presentation/shown", series, 0.0)
+        if len(shown) == 1:
+            assert nwb._indexed(item, "yx")[:3].shape == (3, 2, 2)
+        else:
+            with pytest.raises(DataError, match=r"shown indexes the images of frames, which say no order .*the 12 an"):
+                nwb._indexed(item, "yx")
 
 
 def external(given, file, names, starts):

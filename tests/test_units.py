@@ -11,7 +11,8 @@ from fnn_jax import CheckpointError, Twin, microns
 from fnn_jax.demo import random_network
 from fnn_jax.microns import downloads
 from fnn_jax.microns.downloads import DownloadError
-from fnn_jax.weights.units import KEY
+from fnn_jax.weights.store import check_table
+from fnn_jax.weights.units import KEY, in_readout_order
 
 VIDEO = np.random.default_rng(0).integers(0, 256, (9, 18, 32), np.uint8)
 
@@ -257,3 +258,54 @@ def test_a_selection_is_a_twin(selected, tmp_path):
     assert Twin(random_network(small(3))).select([2]).num_units == 1
     with pytest.raises(ValueError, match="has no column unit_id"):
         Twin(random_network(small(3))).select(unit_ids=[2])
+
+
+def table_of(**columns):
+    return pd.DataFrame({"area": list("cab"), **columns})
+
+
+IN_ORDER = {
+    "no id": (table_of(), "cab"),
+    "index": (table_of().set_axis(pd.Index([2, 0, 1], name="readout_id")), "abc"),
+    "column": (table_of(readout_id=[2, 0, 1]), "abc"),
+    "both": (table_of(readout_id=[2, 0, 1]).set_index("readout_id", drop=False), "abc"),
+    "levels": (table_of(readout_id=[2, 0, 1], session=4, unit_id=[7, 8, 9]).set_index(["session", "unit_id"]), "abc"),
+}
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_tables_are_put_in_the_order_of_the_readout(name):
+    """Rows were attached by position, so that a sorted table gave every readout_id another neuron."""
+    table, areas = IN_ORDER[name]
+    found = in_readout_order(table, 3)
+    assert "".join(found["area"]) == areas and "readout_id" not in found
+    assert found.index.tolist() == [0, 1, 2] and found.index.name == "readout_id"
+    if name == "levels":
+        assert found["unit_id"].tolist() == [8, 9, 7]
+
+
+NOT_IN_ORDER = {
+    "sorted": (table_of().sort_values("area"), r"an index of its own \(no name\) and no readout_id, .*units.reset_index"),
+    "levels": (table_of(session=4, unit_id=[7, 8, 9]).set_index(["session", "unit_id"]), r"of its own \(session, unit_id\)"),
+    "others": (table_of(readout_id=[5, 0, 1]), r"units has readout_id \[5, 0, 1\]; expected each readout_id from 0 to 2 once"),
+    "twice": (table_of(readout_id=[1, 0, 1]), r"units has readout_id \[1, 0, 1\]"),
+    "text": (table_of(readout_id=list("012")), r"units has readout_id \['0', '1', '2'\]"),
+    "two": (table_of(readout_id=[2, 0, 1]).rename_axis("readout_id"), r"units has a column readout_id that differs from its"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_IN_ORDER)
+def test_tables_that_do_not_say_their_order_are_refused(name):
+    table, message = NOT_IN_ORDER[name]
+    with pytest.raises(ValueError, match=message):
+        in_readout_order(table, 3)
+
+
+def test_a_twin_wants_readout_id_as_its_index():
+    """Rows went by their position, whatever a column said; a table of several levels failed when it was saved."""
+    levels = table_of(session=4, unit_id=[7, 8, 9]).set_index(["session", "unit_id"])
+    with pytest.raises(CheckpointError, match=r"units has the index session, unit_id; expected readout_id"):
+        check_table(levels, 3, "units")
+    with pytest.raises(CheckpointError, match=r"a column readout_id that differs from its index"):
+        check_table(table_of(readout_id=[2, 0, 1]), 3, "units")
+    check_table(table_of(readout_id=[0, 1, 2]), 3, "units")

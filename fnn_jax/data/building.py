@@ -17,6 +17,7 @@ from fnn_jax.data.recordings import BEHAVIOUR, EYE, RESPONSES, STIMULI, DataErro
 from fnn_jax.data.resampling import Signal, Spikes, at_frames, checked_responses, checked_signal, counts, num_units
 from fnn_jax.data.splits import REPEATED, TRAINING, checked_trials, folder_name, split
 from fnn_jax.videos import FITS
+from fnn_jax.weights.units import in_readout_order
 
 # The traces in the order of their columns: name, folder, number of columns.
 TRACES = (("pupil_position", EYE, 2), ("pupil_radius", BEHAVIOUR, 1), ("treadmill_velocity", BEHAVIOUR, 1))
@@ -63,7 +64,8 @@ def from_arrays(
         pupil_position: values ``[n, 2]``, x and y, in any unit; NaN where the eye was lost.
         pupil_radius, treadmill_velocity: values ``[n]``, in any unit.
         absent: names of traces that were not recorded, which become 0, the mean of z-scored ones.
-        units: a row for each unit: areas, positions, ids; written with ``readout_id`` to ``units.csv``.
+        units: a row for each unit: areas, positions, ids; written with ``readout_id`` to ``units.csv``. If it has a
+            ``readout_id``, as the index or a column, that is the column of the responses; else rows are in order.
         size, fit: of frames, as ``fnn_jax.videos.fit_frames`` takes them.
         response_lag_s: the response to a frame is that of so many seconds after the frame's time.
         negative: ``"zero"``: responses below 0, which no loss of the model can have, become 0; else they are refused.
@@ -287,7 +289,7 @@ def _checked_units(units: Any, count: int) -> pd.DataFrame:
         raise TypeError(f"units is {checks.shown(units)}; expected a pandas table with a row for each unit.")
     if len(units) != count:
         raise ValueError(f"units has {len(units)} rows, and responses {count} units; expected a row for each unit.")
-    return units.reset_index(drop=True).drop(columns=["readout_id", "mean_response"], errors="ignore")
+    return in_readout_order(units, count).drop(columns="mean_response", errors="ignore")
 
 
 def _require_one_clock(signals: Mapping[str, Any], stimulus: Stimulus, trials: pd.DataFrame) -> None:

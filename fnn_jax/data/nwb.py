@@ -57,7 +57,10 @@ def from_nwb(
         return from_arrays(
             directory,
             responses=[_responses(item) for item in sources],
-            units=pd.concat([_units(item) for item in sources], ignore_index=True),
+            units=pd.concat([_units(item) for item in sources], ignore_index=True).drop(
+                columns="readout_id",  # of the twin that made a file of predictions; here the file says which is which
+                errors="ignore",
+            ),
             stimulus=_stimulus(find(items, known["stimulus"]["object"], "stimulus"), known["stimulus"], options),
             trials=_trials(find(items, known["trials"]["object"], "trials"), known["trials"]),
             **traces,
@@ -205,6 +208,12 @@ def _indexed(item: Item, axes: str) -> Any:
     if thing.indexed_images is not None:
         images = thing.indexed_images
         order = images.order_of_images
+        if order is None and len(images.images) > 1:  # a file lists them by name, 10 before 2
+            raise DataError(
+                f"{item.path} indexes the images of {images.name}, which say no order (order_of_images): which of the "
+                f"{len(images.images)} an index means cannot be told. Add the order to the file, "
+                "pynwb.base.ImageReferences(name='order_of_images', data=images), or give a stimulus with frames."
+            )
         ordered = list(order.data) if order is not None else list(images.images.values())
         frames = np.stack([np.asarray(image.data) for image in ordered])
     elif thing.indexed_timeseries is not None and thing.indexed_timeseries.external_file is None:

@@ -15,6 +15,7 @@ from fnn_jax.data.recordings import DataError
 from fnn_jax.data.resampling import Signal, checked_signal
 from fnn_jax.videos import fit_frames, read_video
 from fnn_jax.videos.arrays import check_array
+from fnn_jax.videos.sampling import LONGEST_FRAME_S
 
 EARLY_S = 0.5 / HZ  # of a frame before the start of its trial
 SAME_RATE = 0.01  # relative; a refresh of the monitor is no more exact over a short trial
@@ -36,10 +37,11 @@ class Stimulus:
         """Frames ``[n, H, W]`` uint8 of a row of trials, and their times ``[n]`` in seconds.
 
         Frames with times of their own that come at 30 Hz (by 1 %, none of them twice as long as that) are taken one for
-        one, at these times. Other rates are shown until the next frame comes, at 30 Hz from the first one on.
+        one, at these times. Other rates are shown until the next frame comes, at 30 Hz from the first one on. The last
+        frame of a trial stays until the next one of the stimulus, or until the trial's stop.
 
         Raises:
-            DataError: the trial has no frames.
+            DataError: the trial has no frames, or stops hours after its last one.
         """
         if self._stream is None:
             frames = self._clip(trial.clip)[: max(1, round((trial.stop - trial.start) * HZ))]
@@ -53,13 +55,27 @@ class Stimulus:
                 "correct the times."
             )
         times, frames = all_times[first:last], np.asarray(self._stream.values[first:last])
+        stop = trial.stop if last == len(all_times) else min(trial.stop, all_times[last])
+        if stop - times[-1] > LONGEST_FRAME_S:
+            raise DataError(
+                f"trial {trial.Index} stops at {trial.stop:.3f} s, {stop - times[-1]:.0f} s after its last frame of "
+                "the stimulus. Correct its stop."
+            )
         intervals = np.diff(times) * HZ
         one_for_one = len(times) > 1 and abs(intervals.mean() - 1) < SAME_RATE and _near(intervals, SAME_INTERVAL)
         video = fit_frames(
-            frames, size=self._size, fit=self._fit, times_s=None if one_for_one else times, name="stimulus"
+            frames,
+            size=self._size,
+            fit=self._fit,
+            times_s=None if one_for_one else times,
+            stop_s=None if one_for_one else stop,
+            name="stimulus",
         )
         if one_for_one:
-            return _as_bytes(video.frames), times
+            fitted, more = _as_bytes(video.frames), max(0, round((stop - times[-1]) * HZ) - 1)
+            if more:
+                fitted = np.concatenate([fitted, np.repeat(fitted[-1:], more, axis=0)])
+            return fitted, np.append(times, times[-1] + np.arange(1, more + 1) / HZ)
         most = max(1, round((trial.stop - times[0]) * HZ))
         fitted = _as_bytes(video.frames[:most])
         return fitted, times[0] + np.arange(len(fitted)) / HZ

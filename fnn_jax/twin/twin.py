@@ -35,7 +35,8 @@ class Twin(NetworkCalls):
 
     Attributes:
         network: the parameters, and the functions of them; see ``fnn_jax.Network``.
-        units: pandas table of the units, indexed by ``readout_id``, the row of the readout.
+        units: pandas table of the units, indexed by ``readout_id``. Row ``j`` of the table is column ``j`` of the
+            responses; ``readout_id`` counts the units of the whole scan, of which ``select`` takes some, in any order.
         name: the scan, such as ``8-5``.
         label: what must be known of the weights, such as ``"random weights"``; empty for published ones.
         provenance: where the weights come from: source files with their SHA-256, the converter, and, for published

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fnn_jax.common import checks
 from fnn_jax.common.rate import HZ
 from fnn_jax.videos.arrays import array_file, array_frames, check_array, gray_floats
 from fnn_jax.videos.containers import container_file
@@ -68,14 +69,16 @@ def fit_frames(
     fit: str = "crop",
     frames_per_second: float | None = None,
     times_s: Any = None,
+    stop_s: float | None = None,
     name: str = "frames",
 ) -> Video:
     """Frames in memory, as ``read_video`` does it with those of a file.
 
     Args:
         frames: an array ``[T, H, W]``, ``[T, H, W, 1]`` or ``[T, H, W, 3]``, uint8 or floats in [0, 1].
-        times_s: when each frame begins to be shown, in seconds, increasing; the last one is shown as long as frames are
-            on average. The first one is shown at once. Instead of ``frames_per_second`` (default: 30).
+        times_s: when each frame begins to be shown, in seconds, increasing. The first one is shown at once. Instead of
+            ``frames_per_second`` (default: 30).
+        stop_s: with ``times_s``: when the last frame ends; None: it is shown as long as frames are on average.
         name: for ``how`` and messages.
 
     Raises:
@@ -85,6 +88,8 @@ def fit_frames(
     array, path = np.asarray(frames), Path(name)
     is_gray = check_array(path, array)
     if times_s is None:
+        if stop_s is not None:
+            raise ValueError("stop_s is given without times_s; expected both, on one clock.")
         source = Source(iter(()), frames_per_second or HZ, frames_per_second is None, array if is_gray else None)
         if fits_already(source, size):
             if array.dtype != np.uint8:
@@ -97,19 +102,20 @@ def fit_frames(
     else:
         if frames_per_second is not None:
             raise ValueError("Both times_s and frames_per_second are given; expected one of them.")
-        starts = _starts(times_s, len(array))
+        starts = _starts(times_s, len(array), stop_s)
         source = Source(iter(()), None)
     return sampled(path, source._replace(frames=array_frames(path, array, starts)), size, fit)
 
 
-def _starts(times_s: Any, count: int) -> np.ndarray:
+def _starts(times_s: Any, count: int, stop_s: float | None) -> np.ndarray:
     times = np.asarray(times_s, float)
     if times.shape != (count,):
         raise ValueError(f"times_s has the shape {list(times.shape)}; expected [{count}], one time for each frame.")
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise ValueError("times_s has times that do not increase, or are not finite; expected seconds, in order.")
-    last = np.diff(times).mean() if count > 1 else 1 / HZ
-    return np.append(times, times[-1] + last) - times[0]
+    if stop_s is None:
+        stop_s = times[-1] + (np.diff(times).mean() if count > 1 else 1 / HZ)
+    return np.append(times, checks.number("stop_s", stop_s, above=times[-1])) - times[0]
 
 
 def check_video(

@@ -233,7 +233,7 @@ def write_scan(
                 f"{directory} holds the weights {tag!r}, the scan {name} is of {metadata.get('weights')!r}. The two "
                 "are not mixed in one folder: choose another one."
             )
-    table = units.rename_axis("readout_id").to_csv().encode()
+    table = _as_csv(units)
     record = {
         **metadata,
         "part": "scan",
@@ -265,6 +265,15 @@ def save_network(
         write_scan(temporary, scan, network.config, rest, units, core_sha256, **metadata)
 
 
+def units_digest(units: pd.DataFrame) -> str:
+    """SHA-256 of a table of units as it is written."""
+    return hashlib.sha256(_as_csv(units)).hexdigest()
+
+
+def _as_csv(units: pd.DataFrame) -> bytes:
+    return units.rename_axis("readout_id").to_csv().encode()
+
+
 def default_units(num_units: int) -> pd.DataFrame:
     """The table of units of a twin that comes without one: just the rows of its readout."""
     return pd.DataFrame(index=pd.RangeIndex(num_units, name="readout_id"))
@@ -280,7 +289,20 @@ def check_units(units: pd.DataFrame, num_units: int, source: str) -> None:
 
 
 def check_table(units: pd.DataFrame, num_units: int, source: str) -> None:
-    """Refuse a table without one row per row of the readout. A selection of units keeps the ids of the whole scan."""
+    """Refuse a table that does not say of each row of the readout which unit it is, by its index, ``readout_id``.
+
+    A selection of units keeps the ids of the whole scan, in the order in which they were selected.
+    """
+    if isinstance(units.index, pd.MultiIndex):
+        raise CheckpointError(
+            f"{source} has the index {', '.join(map(str, units.index.names))}; expected readout_id: "
+            "units.reset_index().set_index('readout_id')."
+        )
+    if "readout_id" in units and not np.array_equal(units["readout_id"].to_numpy(), units.index.to_numpy()):
+        raise CheckpointError(
+            f"{source} has a column readout_id that differs from its index, by which units are found; expected row j "
+            "of the table for row j of the readout, and units.set_index('readout_id')."
+        )
     if len(units) != num_units or not units.index.is_unique:
         raise CheckpointError(
             f"{source} lists {len(units)} units for a readout of {num_units}; expected one row per unit, each "

@@ -10,6 +10,7 @@ from fnn_jax.common.checks import shown
 
 KEY = ["session", "scan_idx", "unit_id"]  # what makes a unit, within an animal
 PUBLISHED_ANIMAL = 17797  # of the published scans, and of tables that are indexed by KEY alone
+READOUT_ID = "readout_id"
 
 QUALITY = {
     "reliable": "cc_max > 0.4 & cc_abs > 0.2",  # responds reliably, and is predicted well
@@ -91,6 +92,47 @@ def flatten(units: pd.DataFrame) -> pd.DataFrame:
     """A table with the levels of its index as columns, too."""
     levels = [name for name in units.index.names if name is not None and name not in units]
     return units.assign(**{name: units.index.get_level_values(name) for name in levels})
+
+
+def in_readout_order(units: pd.DataFrame, num_units: int) -> pd.DataFrame:
+    """A table of all units of a readout, row ``j`` for its row ``j``, indexed by ``readout_id``.
+
+    Where the table has a ``readout_id``, as its index, a level of it or a column, that says which unit a row is of;
+    without one rows are taken in order, and an index that counts otherwise is refused.
+
+    Raises:
+        ValueError: not each ``readout_id`` from 0 to ``num_units - 1`` once, or none and another index.
+    """
+    table = flatten(units)
+    order = pd.RangeIndex(num_units, name=READOUT_ID)
+    expected = f"expected each readout_id from 0 to {num_units - 1} once, as the index or a column"
+    if READOUT_ID not in table:
+        if isinstance(units.index, pd.MultiIndex) or not np.array_equal(units.index.to_numpy(), order.to_numpy()):
+            names = ", ".join("no name" if name is None else str(name) for name in units.index.names)
+            raise ValueError(
+                f"units has an index of its own ({names}) and no readout_id, so that it cannot be told which row is "
+                f"which unit; {expected}. If rows are in order, units.reset_index() says so."
+            )
+        return table.set_axis(order)
+    require_one_numbering(units, "units")
+    ids = pd.Index(table[READOUT_ID])
+    rows = ids.get_indexer(order) if ids.is_unique else np.array([-1])
+    if len(table) != num_units or (rows < 0).any():
+        raise ValueError(
+            f"units has readout_id {shown(ids.tolist())}; {expected}. If these are numbers of another scan, and rows "
+            "are in order: units.reset_index(drop=True), without that column."
+        )
+    return table.iloc[rows].drop(columns=READOUT_ID).set_axis(order)
+
+
+def require_one_numbering(units: pd.DataFrame, argument: str) -> None:
+    """Refuse a table whose index and column ``readout_id`` say different units of the same row."""
+    if READOUT_ID in units.index.names and READOUT_ID in units:
+        index = units.index.get_level_values(READOUT_ID)
+        if not np.array_equal(index.to_numpy(), units[READOUT_ID].to_numpy()):
+            raise ValueError(
+                f"{argument} has a column readout_id that differs from its index of that name; expected one of them."
+            )
 
 
 def _rows_of_mask(table: pd.DataFrame, mask: pd.Series) -> np.ndarray:
