@@ -137,6 +137,10 @@ def test_what_cannot_be_told_apart_is_refused():
         check_optimizer(optax.polyak_sgd(), parameters())
     with pytest.raises(TypeError, match="optimizer is float; expected one of optax"):
         check_optimizer(0.1, parameters())
+    with pytest.raises(
+        ValueError, match=r"optimizer keeps a state of bfloat16, which checkpoints .* mu_dtype='float32'"
+    ):
+        check_optimizer(optax.adam(1e-3, mu_dtype="bfloat16"), parameters())  # it failed at the first checkpoint
 
 
 def test_optimisers_are_told_apart_by_what_they_compute():

@@ -157,6 +157,16 @@ def test_another_schedule_of_the_caller_is_another_training(data, start, tmp_pat
             train(data, tmp_path, start, RECIPE, optimizer=other, progress=False)
 
 
+def test_another_table_of_units_is_another_training(data, start, tmp_path, interrupted):
+    """It was ignored in a folder that was finished: the twin with the old table came back."""
+    units = pd.DataFrame({"area": list("abcde")}).rename_axis("readout_id")
+    interrupted(0, data, tmp_path, start, RECIPE, units=units)
+    interrupted(0, data, tmp_path, start, RECIPE, units=units.iloc[::-1].reset_index())  # the same, in another order
+    for other in (units.assign(area="x"), None):
+        with pytest.raises(TrainingError, match="another training, which is kept .units: there"):
+            train(data, tmp_path, start, RECIPE, units=other, progress=False)
+
+
 @pytest.mark.slow
 def test_resumed_equals_uninterrupted(trained, data, start, tmp_path, interrupted):
     out = tmp_path / "out"
@@ -204,6 +214,13 @@ def test_a_damaged_checkpoint_is_replaced(tmp_path, update):
     assert again.steps() == [3, update]  # the damaged one does not count as one to fall back on
     whole = again.load(snapshot(0))  # and no warning
     np.testing.assert_array_equal(whole.best["readout.feature.bias"], snapshot(update).best["readout.feature.bias"])
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    left = tmp_path / "update-00000005.orbax-checkpoint-tmp"
+    (left / "state").mkdir(parents=True)
+    Checkpoints(tmp_path).save(snapshot(6))
+    assert [path.name for path in tmp_path.iterdir()] == ["update-00000006"]
 
 
 def test_a_damaged_end_is_mended(trained, data, start, tmp_path):
@@ -401,6 +418,25 @@ def test_several_scans_share_a_core(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [None, optax.sgd(0.1)])
+def test_what_belongs_to_a_scan_moves_as_it_does_alone(data, optimizer):
+    """With an optimiser of optax it moved half as far beside a second scan."""
+    recipe = dataclasses.replace(RECIPE, train=("readout.feature.bias",), sample_stream=False, clip=100.0)
+    network = random_network(small(data.num_units))
+    windows = Windows(data, recipe, False, False)
+    batch = windows.read(windows.plan(0, True)[0])
+    moved = []
+    for scans in (["a"], ["a", "b"]):
+        steps = Steps(dict.fromkeys(scans, network), recipe, jax.devices()[:1], optimizer)
+        weights = steps.start()
+        before = np.asarray(weights.trained["a/readout.feature.bias"])
+        weights, _ = steps.update(weights, [steps.put(dict.fromkeys(scans, batch))], 0, None)
+        moved.append(np.asarray(weights.trained["a/readout.feature.bias"]) - before)
+    assert np.abs(moved[0]).max() > 0
+    np.testing.assert_allclose(moved[1], moved[0], rtol=0.3)  # the draws of monitors and positions differ
+
+
+@pytest.mark.slow
 def test_not_a_number(data, start, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e30, optimizer="sgd")
     with pytest.raises(
@@ -420,6 +456,9 @@ def test_refused(data, start, tmp_path, trained):
         train(data, tmp_path / "a", start, dataclasses.replace(RECIPE, transfer=("readout",)), progress=False)
     with pytest.raises(ValueError, match=r"units has 3 rows, and .* has 5 units"):
         train(data, tmp_path / "a", start, RECIPE, units=start.units)
+    levels = pd.DataFrame({"session": 4, "unit_id": range(5), "area": "V1"}).set_index(["session", "unit_id"])
+    with pytest.raises(ValueError, match=r"an index of its own \(session, unit_id\) and no readout_id"):
+        train(data, tmp_path / "a", start, RECIPE, units=levels)  # it failed after the last epoch
     with pytest.raises(ValueError, match="devices holds a device more than once"):
         train(data, tmp_path / "a", start, RECIPE, devices=jax.devices()[:1] * 3)
     with pytest.raises(ValueError, match="batch_size is 2, for 3 devices"):

@@ -15,6 +15,7 @@ from fnn_jax.training.step import Weights
 from fnn_jax.weights import checkpoint
 from fnn_jax.weights.checkpoint import CheckpointError
 
+INCOMPLETE = re.compile(r"update-\d+\.orbax-checkpoint-tmp.*")  # of Orbax
 KEPT = 2  # the last ones; the second is there for the day when the first is damaged
 
 
@@ -66,6 +67,7 @@ class Checkpoints:
         Raises:
             TrainingError: there is no room; what was there before is kept.
         """
+        self._clear()
         path = self._path(snapshot.update)
         if snapshot.update in self._damaged:
             shutil.rmtree(path)
@@ -92,6 +94,13 @@ class Checkpoints:
         for old in {*whole[:-KEPT], *damaged}:
             shutil.rmtree(self._path(old), ignore_errors=True)
         self._damaged.clear()
+
+    def _clear(self) -> None:
+        """Remove what a process left that was killed as it wrote: one alone is at work in the folder of a training."""
+        if self._directory.is_dir():
+            for path in self._directory.iterdir():
+                if INCOMPLETE.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def rows(self) -> list[dict[str, Any]]:
         """Metrics of the epochs that are over, as the last checkpoint has them.

@@ -33,7 +33,8 @@ from fnn_jax.training.windows import Batch, Windows, read_ahead, streams_of
 from fnn_jax.twin.finite import describe_weights
 from fnn_jax.twin.twin import Twin
 from fnn_jax.version import versions
-from fnn_jax.weights.store import SCAN_NAME
+from fnn_jax.weights.store import SCAN_NAME, units_digest
+from fnn_jax.weights.units import in_readout_order
 
 
 def train(
@@ -65,7 +66,9 @@ def train(
             None: all weights start anew, and a ``recipe`` should train the core.
         recipe: default: the released one.
         config: the architecture, whatever its ``num_units``; default that of ``start``, else the published one.
-        name: of the scan, where ``data`` is one. units: its table of units, one row per unit, by ``readout_id``.
+        name: of the scan, where ``data`` is one.
+        units: its table of units, one row per unit: ``readout_id``, as the index or a column, is the column of the
+            responses; without it rows are in order.
         optimizer: of optax, instead of that of the recipe; it sees parameters by name.
         devices: over which batches are spread; default: as many as divide the batch, of all processes.
         accept_scaling: take traces that are not z-scored, and responses that are not divided by their mean.
@@ -111,6 +114,7 @@ def train(
         "start": None if start is None else f"{start.name} {start.fingerprint()}",
         "config": {key: value for key, value in config.to_dict().items() if key != "num_units"},
         "num_units": {scan: recording.num_units for scan, recording in recordings.items()},
+        "units": {scan: None if table is None else units_digest(table)[:16] for scan, table in tables.items()},
         "devices": len(devices),
         "versions": versions(),
     }
@@ -297,12 +301,12 @@ def _tables(units: Any, recordings: Mapping[str, TrainingData]) -> dict[str, pd.
     if len(recordings) > 1:
         raise ValueError("units is given, and data has several scans; expected one.")
     ((scan, recording),) = recordings.items()
-    if len(units) != recording.num_units or not units.index.is_unique:
+    if len(units) != recording.num_units:
         raise ValueError(
             f"units has {len(units)} rows, and {recording.directory} has {recording.num_units} units; expected one row "
             "per unit. Is the table of another scan or animal? Scans of different animals may have the same number."
         )
-    return {scan: units}
+    return {scan: in_readout_order(units, recording.num_units)}
 
 
 def _check_size(config: NetworkConfig, recording: TrainingData, scan: str) -> None:

@@ -156,6 +156,18 @@ def check_optimizer(optimizer: Any, parameters: Mapping[str, jax.Array]) -> None
             f"optimizer cannot be used: {type(error).__name__}: {error}. Expected one of optax that needs gradients "
             "and parameters by name, and nothing else."
         ) from error
+    with jax.numpy_dtype_promotion("standard"):
+        state = jax.eval_shape(optimizer.init, dict(parameters))
+    kinds = {str(leaf.dtype) for leaf in jax.tree.leaves(state) if not _is_kept_by_files(leaf.dtype)}
+    if kinds:
+        raise ValueError(
+            f"optimizer keeps a state of {', '.join(sorted(kinds))}, which checkpoints of a training cannot hold; "
+            "expected types of NumPy's own. In optax: mu_dtype='float32', or none."
+        )
+
+
+def _is_kept_by_files(dtype: Any) -> bool:
+    return jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype.kind in "biufc"
 
 
 def optimizer_digest(optimizer: optax.GradientTransformation, parameters: Mapping[str, jax.Array]) -> str:

@@ -64,9 +64,7 @@ class Steps:
             for name, array in named_parameters(network).items():
                 key = _key(scan, name)
                 if name in chosen:
-                    own = 1.0 if is_core(name) else float(len(networks))  # the loss is a mean over the scans
-                    trained[key] = arrays[name]
-                    self._rules[key] = rule_of[name]._replace(scale=rule_of[name].scale * own)
+                    trained[key], self._rules[key] = arrays[name], rule_of[name]
                 else:
                     self._frozen[key] = array
         self._optimizer = from_recipe(recipe, self._rules) if optimizer is None else optimizer
@@ -191,7 +189,10 @@ class Steps:
             out_specs=all_of_it,
             check_vma=False,
         )
-        return mapped(trained, frozen, batches, keys, stream)
+        objective, gradient = mapped(trained, frozen, batches, keys, stream)
+        scans = float(len(self.scans))  # over which the objective is a mean; what belongs to one follows its own loss
+        shared = {name for name in gradient if is_core(name) or scans == 1}
+        return objective, {name: each if name in shared else each * scans for name, each in gradient.items()}
 
     def _validated(self, trained, frozen, batches):
         def on_device(trained, frozen, batches):
