@@ -167,8 +167,8 @@ class Protocol:
         found = dataset["responses"].dims[1:-1]
         if found != shape:
             raise ValueError(
-                f"the screen holds responses over {', '.join(found) or 'nothing'}; expected them over {shape[0]}, as "
-                f"{self!r} is shown. Show it by its method run."
+                f"the screen holds responses over {', '.join(map(str, found)) or 'nothing'}; expected them over "
+                f"{shape[0]}, as {self!r} is shown. Show it by its method run."
             )
         wanted: dict[str, Any] = {"stimulus": [self._id(number) for number in range(len(self))], "frames": self._frames}
         if not self.every_frame:
