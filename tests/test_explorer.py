@@ -407,6 +407,7 @@ def test_results_beside_the_units_of_a_twin(folders, twin, tmp_path):
     of_twin = tmp_path / "direction"
     shutil.copytree(folders / "direction", of_twin)
     units(5).assign(scan=twin.name, readout_id=[4, 1, 2, 3, 90], k=1.0, mu=np.nan).to_parquet(of_twin / "units.parquet")
+    seal(of_twin)
     pd.DataFrame({"readout_id": [1, 2], "gOSI": [2.0, 1], "depth": [3, 4]}).to_csv(tmp_path / "mine.csv", index=False)
     twin.save(tmp_path / "twins")
     options = {"random": None, "directory": [str(tmp_path / "twins")], "scan": None}

@@ -341,13 +341,17 @@ def test_what_is_infinite_outside_of_an_interval_does_not_matter():
     responses = jnp.ones((4, 1, 2)).at[3].set(jnp.inf)
     inside = jnp.array([[1, 1], [1, 1], [1, 0], [0, 1]], bool)[:, None]
     total = reduction.RUNNING["mean"].add(jnp.zeros((1, 2, 2)), responses, inside)
-    np.testing.assert_array_equal(total[0], [[3, 3], [np.nan, np.nan]])
+    np.testing.assert_array_equal(total[0], [[3, 3], [np.inf, np.inf]])
 
 
-@pytest.mark.parametrize("column", ["done", "responses", "scan"])
+@pytest.mark.parametrize("column", ["done", "responses", "time"])
 def test_columns_with_names_of_results(twin, column):
     with pytest.raises(ValueError, match=f"column.* {column}"):
         Screen(Twin(twin.network, twin.units.assign(**{column: range(7)})))
+    if column == "time":
+        Screen(Twin(twin.network, twin.units.assign(time=range(7))), reduce="mean")
+        with pytest.warns(UserWarning, match="column scan in the table of units of twin says otherwise"):
+            Screen(Twin(twin.network, twin.units.assign(scan="monday")))
 
 
 def test_a_list_of_constants_is_no_trace(screen, videos):
@@ -363,3 +367,6 @@ def test_functions_are_told_apart_by_what_they_hold():
 
     names = {reduction.describe(template(values), 9, jnp.float32) for values in (np.ones(3), np.ones(3), np.zeros(3))}
     assert len(names) == 2
+    cut = [lambda r: r[20:].mean(0), lambda r: r[25:].mean(0), lambda r: r[-20:].mean(0), lambda r: r[-25:].mean(0)]
+    thirds = [lambda r: r.reshape(3, 10, -1).mean(1), lambda r: r.reshape(3, 10, -1).max(1)]  # of 30 frames alone
+    assert len({reduction.identity(each, 30, jnp.float32) for each in (*cut, *thirds)}) == 6

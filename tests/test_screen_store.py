@@ -18,7 +18,7 @@ from processes import READY, Process
 
 from fnn_jax import Screen, ScreenError, Stimulus, Twin, open_screen
 from fnn_jax.demo import random_network
-from fnn_jax.screen import predictor, source, store
+from fnn_jax.screen import locks, predictor, source, store
 
 COUNT, FRAMES, BATCH = 70, 9, 4  # blocks of 16 stimuli
 
@@ -214,6 +214,9 @@ def test_a_generator_grows_the_store(twin, videos, tmp_path, monkeypatch):
     screen = Screen(twin, batch_size=BATCH)
     dataset = screen(iter(stimuli), tmp_path / "out.zarr")
     assert dataset.responses.shape == (20, 24, 7)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "disk" / "linked.zarr", target_is_directory=True)
+    assert locks.folder(tmp_path / "link.zarr").parent == tmp_path / "disk"  # where files can be moved into place
     for responses, each in zip(dataset.responses.values, stimuli, strict=True):
         np.testing.assert_allclose(responses[: len(each)], twin.predict(each), rtol=1e-5)
         assert np.isnan(responses[len(each) :]).all()

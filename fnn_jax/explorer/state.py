@@ -9,7 +9,7 @@ from fnn_jax.explorer.drawing import ONE_FIGURE, file_of, map_file
 from fnn_jax.explorer.dropping import DroppedFiles
 from fnn_jax.explorer.inner import InnerMap, shapes
 from fnn_jax.explorer.joining import SOURCE
-from fnn_jax.explorer.playing import MOST_UNITS, Behaviour, Listeners, play
+from fnn_jax.explorer.playing import MOST_UNITS, VIDEO, Behaviour, Listeners, play
 from fnn_jax.explorer.results import WEIGHTS, unit_name
 from fnn_jax.explorer.selection import Brush, Selection, chosen, selection_code
 from fnn_jax.explorer.tables import UnitTable
@@ -162,7 +162,7 @@ class State:
         Raises:
             ValueError: no unit is chosen. RuntimeError: another one is computed still.
         """
-        rows, table, is_dropped = self.listeners(), self.table, path in self.dropped
+        rows, table, is_dropped = self.listeners(), self.table, name == VIDEO and path in self.dropped
         listeners = []
         for number in dict.fromkeys(table.twin_numbers[rows].tolist()):
             of_twin = [row for row in rows if table.twin_numbers[row] == number]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn_jax.common.checks import shown
+from fnn_jax.common.files import json_digest
 from fnn_jax.common.tracing import traced_digest
 
 LENGTHS = (16, 256, 4096)  # frames
@@ -36,10 +37,12 @@ def _add_to_sum(total, responses, inside):
     def of_interval(values):
         return jnp.einsum("tnu,tnk->nku", values, inside, precision=jax.lax.Precision.HIGHEST)
 
-    # Infinity times the 0 of a frame outside would be NaN: what is not finite is counted, not added.
-    finite = jnp.isfinite(responses)
-    total = total + of_interval(jnp.where(finite, responses, 0))
-    return jnp.where(of_interval((~finite).astype(responses.dtype)) > 0, jnp.nan, total)
+    # Infinity times the 0 of a frame outside would be NaN: what is not finite is counted instead.
+    total = total + of_interval(jnp.where(jnp.isfinite(responses), responses, 0))
+    for value in (jnp.inf, -jnp.inf):
+        inside_too = of_interval((responses == value).astype(responses.dtype)) > 0
+        total = total + jnp.where(inside_too, value, 0)
+    return jnp.where(of_interval(jnp.isnan(responses).astype(responses.dtype)) > 0, jnp.nan, total)
 
 
 def _add_to_maximum(maximum, responses, inside):
@@ -96,12 +99,18 @@ def describe(reduce: Any, frames: int, dtype: Any) -> str:
     return f"{_name(reduce)} {traced_digest(_traced(reduce, frames, 3, dtype))[:16]}"
 
 
-def identity(reduce: Any, dtype: Any) -> str:
-    """The same whatever the stimuli: of a function by what it computes of the first of some lengths that it takes."""
-    for frames in LENGTHS:
+def identity(reduce: Any, frames: int, dtype: Any) -> str:
+    """The same whatever the stimuli: of a function by what it computes of some lengths, of those that it takes.
+
+    ``frames`` is the length that counts where it takes none of them.
+    """
+    if not callable(reduce):
+        return describe(reduce, frames, dtype)
+    found = []
+    for length in LENGTHS:
         with contextlib.suppress(ValueError):
-            return describe(reduce, frames, dtype)
-    return _name(reduce)
+            found.append(describe(reduce, length, dtype))
+    return f"{_name(reduce)} {json_digest(found or describe(reduce, frames, dtype))[:16]}"
 
 
 def _name(function: Any) -> str:

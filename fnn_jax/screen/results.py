@@ -1,5 +1,6 @@
 """The results of a screen: what is kept of each stimulus, and the dataset that they make."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ RESPONSES = "responses"
 TEXT = np.dtypes.StringDType()
 
 
-TAKEN = (RESPONSES, "stimulus", "frames", "done", "error", "digest", "checksum", "time", "interval", "unit", "twin")
+TAKEN = (RESPONSES, "stimulus", "frames", "done", "error", "digest", "checksum")  # arrays of a screen on disk
 
 
 class ScreenError(ValueError):
@@ -111,20 +112,24 @@ def with_twins(dataset: Any) -> Any:
     return dataset.assign_coords(twin=np.array(names, TEXT))
 
 
-def check_columns(twins: Any) -> None:
-    """Raise ``ValueError`` where columns of a table of units have names that results have, or other scans."""
-    taken = sorted({str(column) for twin in twins for column in twin.units} & {*TAKEN})
+def check_columns(twins: Any, axes: Sequence[str]) -> None:
+    """Raise ``ValueError`` where columns of a table of units have names that results have; warn where ``scan`` differs.
+
+    ``axes``: of the results, beside those of stimuli and units.
+    """
+    taken = sorted({str(column) for twin in twins for column in twin.units} & {*TAKEN, *axes})
     if taken:
         raise ValueError(
             f"The table of units has the columns {', '.join(taken)}, which are names of results of a screen; rename "
             "them: Twin(twin.network, twin.units.rename(columns=...), name=twin.name)."
         )
-    for twin in twins:
-        if "scan" in twin.units and set(twin.units["scan"].astype(str)) != {twin.name}:
-            raise ValueError(
-                f"The column scan in the table of units of {twin.name} says otherwise; results name a unit's scan by "
-                "its twin. Rename the column."
-            )
+    other = [twin.name for twin in twins if "scan" in twin.units and {*twin.units["scan"].astype(str)} != {twin.name}]
+    if other:
+        warnings.warn(
+            f"The column scan in the table of units of {', '.join(other)} says otherwise. Results name the scan of "
+            "a unit by its twin, and leave the column out.",
+            stacklevel=3,
+        )
 
 
 def unit_columns(units: pd.DataFrame) -> dict[str, np.ndarray]:

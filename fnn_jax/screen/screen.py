@@ -83,7 +83,6 @@ class Screen:
         progress: bool | None = None,
     ):
         self.twins = checked_twins(twins)
-        check_columns(self.twins)
         check_reduction(reduce)
         if intervals is not None and reduce is None:
             raise ValueError("intervals are given, but reduce is None, which keeps every frame; give reduce='mean'.")
@@ -98,6 +97,8 @@ class Screen:
         self.reduce, self.errors, self.progress = reduce, errors, progress
         self.intervals = None if intervals is None else as_intervals(intervals)
         self._has_interval_axis = intervals is not None and np.ndim(intervals) == 2
+        axes = ("time",) if reduce is None else ("interval",) if self._has_interval_axis else ()
+        check_columns(self.twins, (*axes, "twin") if len(self.twins) > 1 else axes)
         self._options: dict[str, Any] = {"periphery": periphery, "stream": stream, "precision": precision}
         self._sizes: dict[str, Any] = {"batch_size": batch_size, "chunk_frames": chunk_frames, "devices": devices}
         self._predictor: Predictor | None = None
@@ -271,7 +272,7 @@ class Screen:
         self._reduction(predictor.dtype, first)  # a function that calls back to Python is refused before the start
         return {
             "twins": [f"{twin.name} {twin.fingerprint()}" for twin in self.twins],
-            "reduce": identity(self.reduce, predictor.dtype),
+            "reduce": identity(self.reduce, first.spans()[0][1] - first.spans()[0][0], predictor.dtype),
             "intervals": self.intervals and [list(interval) for interval in self.intervals],
             "interval_axis": self._has_interval_axis,
             **self._options,

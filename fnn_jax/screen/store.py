@@ -89,9 +89,8 @@ class ScreenStore:
         try:
             group, attributes = locks.steady(self.path, lambda: checksums.check_metadata(self.path))
         except ScreenError as error:
-            with locks.lock(self.path, locks.SHAPES):
+            with locks.held(self.path, locks.SHAPES):
                 mended = mend_metadata(self.path, create)
-            locks.clear(self.path)
             if not mended:
                 raise
             warnings.warn(f"{error}\nIts metadata were mended.", stacklevel=5)
@@ -293,7 +292,7 @@ class ScreenStore:
 
         if not is_small(self._group):
             return
-        with locks.lock(self.path, locks.SHAPES):
+        with locks.held(self.path, locks.SHAPES):
             group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             if is_small(group):
                 consolidation.forget(self.path)
@@ -308,7 +307,7 @@ class ScreenStore:
         """The results as an ``xarray.Dataset``, read when they are used."""
         if (self.done() == DONE).all():
             with contextlib.suppress(OSError):  # results are good without, and may lie where nobody may write
-                with locks.lock(self.path, locks.SHAPES):
+                with locks.held(self.path, locks.SHAPES):
                     consolidation.consolidate(self.path, self._attributes["arrays"])
             locks.clear(self.path)
             for partial in self.path.rglob("*.partial"):  # of processes that were killed
