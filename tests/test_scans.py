@@ -228,6 +228,7 @@ def test_readout_of_the_model_is_the_published_one(here, bucket_folder):
         np.testing.assert_allclose(down[["core_x", "core_y_down"]], np.tanh(mean), rtol=1e-6)
     with pytest.raises(ValueError, match="y is 'left'"):
         twin.readout_locations(y="left")
+    assert "changed" not in twin.record()  # looking changes nothing
 
 
 def test_readout_locations_are_where_the_model_looks(twin):

@@ -1,16 +1,16 @@
 """Where units read: in the maps of the core, and on the monitor."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from flax import nnx
 
 from fnn_jax.model.network import Network
 from fnn_jax.model.perspective import Perspective
 from fnn_jax.weights.units import y_sign
 
 BLOCK = 4096  # units that are computed together: it is one program, compiled once for scans of all sizes
-_project = nnx.jit(Perspective.rays_on_monitor)
+_project = jax.jit(Perspective.rays_on_monitor)
 
 
 def readout_locations(network: Network, index: pd.Index, y: str) -> pd.DataFrame:
