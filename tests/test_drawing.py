@@ -159,7 +159,7 @@ def test_influence(twin, tmp_path):
     assert one.shape == size and one.max() == group.max() == 1 and 0 <= one.min() < 0.5 and not np.allclose(one, group)
     figure = draw_target(found, 0, influence=one)
     assert len(figure.axes[0].collections) == 4 and figure.get_size_inches()[0] * 25.4 == pytest.approx(183)
-    record["units"] = [None]
+    record["units"] = [["core"]]  # features by name
     with pytest.raises(ValueError, match="target 0 has no units"):
         influence(twin, found, 0)
 
