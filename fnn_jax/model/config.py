@@ -5,11 +5,10 @@ docs/modules.md names them all.
 """
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from fnn_jax.model.requirements import require, require_above_zero, require_dropout, require_one_of, require_positive
 
 NONLINEARITIES = ("gelu", "silu", "elu", "tanh", "identity")
 PERSPECTIVES = ("mlp_monitor_retina", "monitor_retina")
@@ -27,41 +26,6 @@ _CHOICE = {"choice": True}
 
 def _choice(default: Any) -> Any:
     return dataclasses.field(default=default, metadata=_CHOICE)
-
-
-def _require(condition: bool, argument: str, got: Any, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"{argument} is {got!r}; expected {expected}.")
-
-
-def _require_positive(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, np.integer):
-            value = int(value)
-            object.__setattr__(config, name, value)  # a NumPy integer is no JSON
-        label = f"{type(config).__name__}.{name}"
-        _require(
-            isinstance(value, int) and not isinstance(value, bool) and value > 0, label, value, "a positive integer"
-        )
-
-
-def _require_one_of(config: Any, field: str, names: tuple[str, ...]) -> None:
-    value = getattr(config, field)
-    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    _require(value in names, f"{type(config).__name__}.{field}", value, f"one of {names}{hint}")
-
-
-def _require_above_zero(config: Any, field: str) -> None:
-    value = getattr(config, field)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    _require(is_number and 0 < value < float("inf"), f"{type(config).__name__}.{field}", value, "a positive number")
-    object.__setattr__(config, field, float(value))
-
-
-def _require_dropout(config: Any) -> None:
-    _require(0 <= config.dropout < 1, f"{type(config).__name__}.dropout", config.dropout, "a probability in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -98,24 +62,24 @@ class PerspectiveConfig:
     retina_power: float = _choice(1.0)
 
     def __post_init__(self):
-        _require_positive(self, "eye_features", "mlp_features", "mlp_layers", "height", "width")
-        _require(self.max_angle_deg > 0, "PerspectiveConfig.max_angle_deg", self.max_angle_deg, "a positive angle")
-        _require_one_of(self, "kind", PERSPECTIVES)
-        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        require_positive(self, "eye_features", "mlp_features", "mlp_layers", "height", "width")
+        require(self.max_angle_deg > 0, "PerspectiveConfig.max_angle_deg", self.max_angle_deg, "a positive angle")
+        require_one_of(self, "kind", PERSPECTIVES)
+        require_one_of(self, "nonlinearity", NONLINEARITIES)
         for pixels, power in (("monitor_pixels", "monitor_power"), ("retina_pixels", "retina_power")):
-            _require_one_of(self, pixels, PIXELS)
-            _require_above_zero(self, power)
-        _require_dropout(self)
+            require_one_of(self, pixels, PIXELS)
+            require_above_zero(self, power)
+        require_dropout(self)
         hidden = self.hidden_features
         if self.kind == "monitor_retina":
             fits = len(hidden) > 0 and all(isinstance(size, int) and size > 0 for size in hidden)
-            _require(
+            require(
                 fits, "PerspectiveConfig.hidden_features", hidden, "the size of each hidden layer, such as (16, 16)"
             )
         else:
             for name, unset in (("hidden_features", ()), ("dropout", 0)):
                 value = getattr(self, name)
-                _require(
+                require(
                     value == unset, f"PerspectiveConfig.{name}", value, f"{unset!r}: it is of kind 'monitor_retina'"
                 )
 
@@ -145,15 +109,15 @@ class ModulationConfig:
     out_features: int | None = _choice(None)
 
     def __post_init__(self):
-        _require_positive(self, "behaviour_features", "mlp_features", "lstm_features", "mlp_layers")
-        _require_dropout(self)
-        _require_one_of(self, "kind", MODULATIONS)
-        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        require_positive(self, "behaviour_features", "mlp_features", "lstm_features", "mlp_layers")
+        require_dropout(self)
+        require_one_of(self, "kind", MODULATIONS)
+        require_one_of(self, "nonlinearity", NONLINEARITIES)
         if self.kind == "mlp_lstm":
             expected = "None: the vector of kind 'mlp_lstm' is the hidden state, lstm_features long"
-            _require(self.out_features is None, "ModulationConfig.out_features", self.out_features, expected)
+            require(self.out_features is None, "ModulationConfig.out_features", self.out_features, expected)
         else:
-            _require_positive(self, "out_features")
+            require_positive(self, "out_features")
 
     @property
     def features(self) -> int:
@@ -193,31 +157,31 @@ class FeedforwardConfig:
     input_weight_norm: bool = _choice(False)
 
     def __post_init__(self):
-        _require_positive(self, "input_kernel", "input_stride", "out_channels")
-        _require_dropout(self)
+        require_positive(self, "input_kernel", "input_stride", "out_channels")
+        require_dropout(self)
         per_block = ("channels", "groups", "layers", "temporal_kernels", "spatial_kernels", "pools")
         lengths = {name: len(getattr(self, name)) for name in per_block}
-        _require(
+        require(
             len(set(lengths.values())) == 1, "FeedforwardConfig", lengths, "tuples of equal length, one entry per block"
         )
         for name in per_block:
             values = getattr(self, name)
-            _require(all(v > 0 for v in values), f"FeedforwardConfig.{name}", values, "positive integers")
+            require(all(v > 0 for v in values), f"FeedforwardConfig.{name}", values, "positive integers")
         for channels, groups in zip(self.channels, self.groups, strict=True):
-            _require(
+            require(
                 channels % groups == 0, "FeedforwardConfig.channels", channels, f"a multiple of its {groups} groups"
             )
-        _require(
+        require(
             (self.input_kernel - self.input_stride) % 2 == 0,
             "FeedforwardConfig.input_kernel",
             self.input_kernel,
             "kernel minus stride to be even, so that padding is symmetric",
         )
         odd = all(kernel % 2 for kernel in self.spatial_kernels)
-        _require(odd, "FeedforwardConfig.spatial_kernels", self.spatial_kernels, "odd sizes")
-        _require_one_of(self, "nonlinearity", NONLINEARITIES)
+        require(odd, "FeedforwardConfig.spatial_kernels", self.spatial_kernels, "odd sizes")
+        require_one_of(self, "nonlinearity", NONLINEARITIES)
         is_bool = isinstance(self.input_weight_norm, bool)
-        _require(is_bool, "FeedforwardConfig.input_weight_norm", self.input_weight_norm, "True or False")
+        require(is_bool, "FeedforwardConfig.input_weight_norm", self.input_weight_norm, "True or False")
 
 
 @dataclass(frozen=True)
@@ -247,14 +211,14 @@ class RecurrentConfig:
     kind: str = _choice("cvt_lstm")
 
     def __post_init__(self):
-        _require_positive(self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel")
-        _require_dropout(self)
-        _require_one_of(self, "kind", RECURRENTS)
-        _require(self.kernel % 2 == 1, "RecurrentConfig.kernel", self.kernel, "an odd size")
+        require_positive(self, "in_channels", "hidden_channels", "common_channels", "out_channels", "groups", "kernel")
+        require_dropout(self)
+        require_one_of(self, "kind", RECURRENTS)
+        require(self.kernel % 2 == 1, "RecurrentConfig.kernel", self.kernel, "an odd size")
         grouped = ("in_channels", "hidden_channels", "common_channels")
         for name in grouped[:2] if self.kind == "conv_lstm" else grouped:
             value = getattr(self, name)
-            _require(
+            require(
                 value % self.groups == 0, f"RecurrentConfig.{name}", value, f"a multiple of its {self.groups} groups"
             )
 
@@ -274,11 +238,11 @@ class ReadoutConfig:
     groups: int = _choice(1)
 
     def __post_init__(self):
-        _require_one_of(self, "bound", BOUNDS)
-        _require_one_of(self, "features", FEATURES)
-        _require_positive(self, "groups")
+        require_one_of(self, "bound", BOUNDS)
+        require_one_of(self, "features", FEATURES)
+        require_positive(self, "groups")
         expected = "1: groups of channels are of features 'norm'"
-        _require(self.features == "norm" or self.groups == 1, "ReadoutConfig.groups", self.groups, expected)
+        require(self.features == "norm" or self.groups == 1, "ReadoutConfig.groups", self.groups, expected)
 
 
 @dataclass(frozen=True)
@@ -294,8 +258,8 @@ class UnitConfig:
     alpha: float = _choice(1.0)
 
     def __post_init__(self):
-        _require_one_of(self, "kind", UNITS)
-        _require_above_zero(self, "alpha")
+        require_one_of(self, "kind", UNITS)
+        require_above_zero(self, "alpha")
 
 
 @dataclass(frozen=True)
@@ -322,16 +286,16 @@ class NetworkConfig:
     unit: UnitConfig = dataclasses.field(default=UnitConfig(), metadata=_CHOICE)
 
     def __post_init__(self):
-        _require_positive(self, "num_units", "num_streams", "stimulus_height", "stimulus_width", "stimulus_channels")
+        require_positive(self, "num_units", "num_streams", "stimulus_height", "stimulus_width", "stimulus_channels")
         scale = self.feedforward.input_stride
         for pool in self.feedforward.pools:
             scale *= pool
         size = (self.perspective.height, self.perspective.width)
         fits = size[0] % scale == 0 and size[1] % scale == 0
-        _require(fits, "PerspectiveConfig (height, width)", size, f"multiples of {scale}, the downscaling of the core")
+        require(fits, "PerspectiveConfig (height, width)", size, f"multiples of {scale}, the downscaling of the core")
         groups, channels = self.readout.groups, self.recurrent.out_channels
         expected = f"a divisor of the core's {channels} channels"
-        _require(channels % groups == 0, "ReadoutConfig.groups", groups, expected)
+        require(channels % groups == 0, "ReadoutConfig.groups", groups, expected)
 
     @classmethod
     def microns(cls, num_units: int) -> "NetworkConfig":
